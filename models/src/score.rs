@@ -1,0 +1,104 @@
+//! How well digits were read: accuracy with its interval, loss, each digit, the confusion matrix. Pure counting.
+
+use crate::CLASSES;
+
+/// What was answered for a set of labelled digits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Score {
+    /// `confusion[label][answer]` counts the digits.
+    pub confusion: [[u32; CLASSES]; CLASSES],
+    /// Sum of the cross entropies of the digits, in nats.
+    pub loss_sum: f64,
+}
+
+impl Score {
+    /// Counts one answer with its cross entropy in nats.
+    ///
+    /// # Panics
+    /// When label or answer is over 9.
+    pub fn add(&mut self, label: u8, answer: u8, loss: f64) {
+        self.confusion[usize::from(label)][usize::from(answer)] += 1;
+        self.loss_sum += loss;
+    }
+
+    /// Digits counted.
+    pub fn n(&self) -> u32 {
+        self.confusion.iter().flatten().sum()
+    }
+
+    /// Digits read right.
+    pub fn hits(&self) -> u32 {
+        (0..CLASSES).map(|digit| self.confusion[digit][digit]).sum()
+    }
+
+    /// Fraction of the digits that were read right; NaN of none.
+    pub fn accuracy(&self) -> f64 {
+        f64::from(self.hits()) / f64::from(self.n())
+    }
+
+    /// Mean cross entropy in nats; NaN of none.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / f64::from(self.n())
+    }
+
+    /// Fraction read right of the digits that show `digit`; NaN of none.
+    pub fn digit_accuracy(&self, digit: usize) -> f64 {
+        let row = &self.confusion[digit];
+        f64::from(row[digit]) / f64::from(row.iter().sum::<u32>())
+    }
+
+    /// [`Score::digit_accuracy`] of the ten digits.
+    pub fn per_digit(&self) -> [f64; CLASSES] {
+        std::array::from_fn(|digit| self.digit_accuracy(digit))
+    }
+
+    /// The 95 % interval of the accuracy.
+    pub fn interval(&self) -> (f64, f64) {
+        wilson(self.hits(), self.n())
+    }
+}
+
+/// Wilson's 95 % score interval of a fraction `hits / n` (Wilson 1927); `(0, 1)` of none.
+pub fn wilson(hits: u32, n: u32) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054;
+    if n == 0 {
+        return (0.0, 1.0);
+    }
+    let n = f64::from(n);
+    let p = f64::from(hits) / n;
+    let center = p + Z * Z / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (((center - half) / scale).max(0.0), ((center + half) / scale).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        let mut score = Score::default();
+        score.add(3, 3, 0.5);
+        score.add(3, 5, 1.5);
+        score.add(0, 0, 0.0);
+        assert_eq!((score.n(), score.hits()), (3, 2));
+        assert_eq!(score.accuracy(), 2.0 / 3.0);
+        assert_eq!(score.digit_accuracy(3), 0.5);
+        assert!(score.digit_accuracy(9).is_nan());
+        assert!((score.loss() - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    /// 81 of 263 gives 0.2553 to 0.3662: Newcombe 1998, table I, method 3.
+    #[test]
+    fn wilson_agrees_with_the_literature() {
+        let (low, high) = wilson(81, 263);
+        assert!(
+            (low - 0.2553).abs() < 5e-5 && (high - 0.3662).abs() < 5e-5,
+            "{low} {high}"
+        );
+        let (low, high) = wilson(0, 20);
+        assert!(low == 0.0 && (high - 0.1611).abs() < 5e-5, "{high}");
+        assert_eq!(wilson(0, 0), (0.0, 1.0));
+    }
+}

@@ -1,0 +1,193 @@
+//! The network in libtorch: its tensors under their names, and [`models::network::Ops`] over tch.
+
+use std::collections::BTreeMap;
+
+use models::network::{Activation, Conv, Linear, NORM_EPSILON, NetworkSpec, Ops, Role};
+use models::weights::{Training, Weights, WeightsError};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
+
+/// How much of each batch goes into the running mean and variance, as in PyTorch.
+const NORM_MOMENTUM: f64 = 0.1;
+
+/// The network's tensors, on one device.
+pub struct Net {
+    spec: NetworkSpec,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// Whether batch norms use and update the statistics of the batch, or the running ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Statistics of the batch.
+    Train,
+    /// Running statistics.
+    Eval,
+}
+
+impl Net {
+    /// A new network as PyTorch starts it: weights and biases uniform in `±1/sqrt(fan_in)`, which is its
+    /// `kaiming_uniform(a=sqrt(5))`, and batch norms 1 and 0. The numbers depend on the seed alone, not on the device.
+    pub fn new(spec: NetworkSpec, seed: u64, device: Device) -> Net {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut values = |role, n| match role {
+            Role::Uniform { fan_in } => {
+                let bound = 1.0 / (fan_in as f32).sqrt();
+                (0..n).map(|_| rng.random_range(-bound..bound)).collect()
+            }
+            Role::Scale | Role::RunningVar => vec![1.0; n],
+            Role::Shift | Role::RunningMean => vec![0.0; n],
+        };
+        let tensors = spec
+            .parameters()
+            .into_iter()
+            .map(|parameter| (parameter.name, values(parameter.role, parameter.shape.iter().product())))
+            .collect();
+        Net::from_tensors(spec, &tensors, device)
+    }
+
+    /// The network with the given weights.
+    pub fn from_weights(weights: &Weights, device: Device) -> Net {
+        let tensor = |name: &str| weights.tensor(name).to_vec();
+        let tensors = weights.spec.parameters().into_iter().map(|p| (p.name.clone(), tensor(&p.name))).collect();
+        Net::from_tensors(weights.spec, &tensors, device)
+    }
+
+    fn from_tensors(spec: NetworkSpec, values: &BTreeMap<String, Vec<f32>>, device: Device) -> Net {
+        let tensor = |parameter: models::network::Parameter| {
+            let shape: Vec<i64> = parameter.shape.iter().map(|&side| side as i64).collect();
+            let tensor = Tensor::from_slice(&values[&parameter.name]).view(&shape[..]).to_device(device);
+            let tensor = if shape.len() == 4 { channels_last(&tensor) } else { tensor };
+            (parameter.name, tensor.set_requires_grad(parameter.role.is_trained()))
+        };
+        let tensors = spec.parameters().into_iter().map(tensor).collect();
+        Net { spec, tensors }
+    }
+
+    /// Logits `[batch, 10]` of normalised digits `[batch, 1, 28, 28]`.
+    pub fn forward(&self, input: &Tensor, mode: Mode) -> Tensor {
+        let mut ops = TchOps { net: self, mode };
+        self.spec.forward(&mut ops, input.shallow_clone())
+    }
+
+    /// The tensors that an optimizer changes, in the network's order. They share their memory with the network.
+    pub fn trained(&self) -> Vec<Tensor> {
+        let parameters = self.spec.parameters().into_iter().filter(|parameter| parameter.role.is_trained());
+        parameters.map(|parameter| self.tensors[&parameter.name].shallow_clone()).collect()
+    }
+
+    /// Copies the tensors out of libtorch.
+    ///
+    /// # Errors
+    /// When a number is not finite, because the training diverged.
+    pub fn to_weights(&self, training: Training) -> Result<Weights, WeightsError> {
+        let copy = |tensor: &Tensor| {
+            let flat = tensor.detach().to_device(Device::Cpu).contiguous().view(-1);
+            let mut values = vec![0f32; flat.numel()];
+            flat.copy_data(&mut values, flat.numel());
+            values
+        };
+        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect();
+        Weights::new(self.spec, training, tensors)
+    }
+
+    /// Device of the tensors.
+    pub fn device(&self) -> Device {
+        self.tensors["fc.bias"].device()
+    }
+}
+
+/// The same tensor `[n, c, h, w]` with the channels last in memory, which libtorch's convolutions follow and prefer.
+fn channels_last(tensor: &Tensor) -> Tensor {
+    tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+struct TchOps<'a> {
+    net: &'a Net,
+    mode: Mode,
+}
+
+impl TchOps<'_> {
+    fn tensor(&self, layer: &str, name: &str) -> &Tensor {
+        &self.net.tensors[&format!("{layer}.{name}")]
+    }
+}
+
+impl Ops for TchOps<'_> {
+    type Tensor = Tensor;
+
+    fn conv(&mut self, input: &Tensor, conv: &Conv) -> Tensor {
+        let (stride, padding) = (conv.stride as i64, conv.padding as i64);
+        let weight = self.tensor(&conv.name, "weight");
+        let output = input.conv2d(weight, None::<Tensor>, [stride, stride], [padding, padding], [1, 1], 1);
+        output.batch_norm(
+            Some(self.tensor(&conv.norm, "weight")),
+            Some(self.tensor(&conv.norm, "bias")),
+            Some(self.tensor(&conv.norm, "running_mean")),
+            Some(self.tensor(&conv.norm, "running_var")),
+            self.mode == Mode::Train,
+            NORM_MOMENTUM,
+            NORM_EPSILON,
+            true,
+        )
+    }
+
+    fn activation(&mut self, mut input: Tensor, activation: Activation) -> Tensor {
+        match activation {
+            Activation::Relu => input.relu_(),
+            Activation::Sigmoid => input.sigmoid_(),
+            Activation::Tanh => input.tanh_(),
+        }
+    }
+
+    fn add(&mut self, mut left: Tensor, right: &Tensor) -> Tensor {
+        left.g_add_(right)
+    }
+
+    fn linear(&mut self, input: &Tensor, linear: &Linear) -> Tensor {
+        let (weight, bias) = (self.tensor(&linear.name, "weight"), self.tensor(&linear.name, "bias"));
+        input.flatten(1, -1).linear(weight, Some(bias))
+    }
+}
+
+/// Logits of many digits, in batches that stay in the cache, without gradients. `[n, 10]` on the CPU.
+pub fn logits(net: &Net, digits: &Tensor, batch_size: i64) -> Tensor {
+    let _no_grad = tch::no_grad_guard();
+    let batches: Vec<Tensor> = digits.split(batch_size, 0).iter().map(|batch| net.forward(batch, Mode::Eval)).collect();
+    Tensor::cat(&batches, 0).to_device(Device::Cpu).to_kind(Kind::Float)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_the_same_from_the_same_seed() {
+        let digits = Tensor::ones([2, 1, 28, 28], (Kind::Float, Device::Cpu));
+        let logits = |seed| Net::new(NetworkSpec::default(), seed, Device::Cpu).forward(&digits, Mode::Eval);
+        assert_eq!(logits(1), logits(1));
+        assert_ne!(logits(1), logits(2));
+    }
+
+    #[test]
+    fn starts_like_pytorch() {
+        let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
+        let std = |name: &str| net.tensors[name].std(true).double_value(&[]);
+        // A uniform distribution in ±b has the standard deviation b / sqrt(3).
+        let expected = |fan_in: f64| 1.0 / (3.0 * fan_in).sqrt();
+        for (name, fan_in) in [("block3.conv2.weight", 576.0), ("block2.conv1.weight", 144.0), ("fc.weight", 3136.0)] {
+            assert!((std(name) / expected(fan_in) - 1.0).abs() < 0.03, "{name}");
+        }
+        assert_eq!(net.tensors["block1.bn1.weight"].double_value(&[3]), 1.0);
+        assert_eq!(net.tensors["block1.bn1.bias"].double_value(&[3]), 0.0);
+    }
+
+    #[test]
+    fn channels_last_changes_only_the_memory() {
+        let tensor = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([1, 2, 3, 4]);
+        let moved = channels_last(&tensor);
+        assert_eq!(moved, tensor);
+        assert_eq!(moved.stride(), [24, 1, 8, 2]);
+    }
+}
