@@ -1,6 +1,15 @@
 //! What runs a model: a trait, the engines behind it, and [`open`], which makes one from the bytes of an ONNX file.
 
+#[cfg(feature = "ort")]
+mod ort;
+#[cfg(feature = "tract")]
+mod tract;
+
 use models::onnx::{Model, OnnxError};
+use models::{CLASSES, PIXELS};
+
+#[cfg(feature = "ort")]
+pub use self::ort::disable_telemetry;
 
 /// Maps digits to logits, and knows nothing of pictures or probabilities.
 pub trait Engine: Send {
@@ -13,4 +22,150 @@ pub trait Engine: Send {
     /// # Panics
     /// When the lengths are not `n * PIXELS` and `n * CLASSES`.
     fn run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), EngineError>;
+}
+
+/// The engines that this build knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineKind {
+    /// tract, pure Rust and built in.
+    #[cfg(feature = "tract")]
+    Tract,
+    /// ONNX Runtime, a library that is loaded at run time.
+    #[cfg(feature = "ort")]
+    Ort,
+}
+
+impl EngineKind {
+    /// Every engine of this build; the first is the default.
+    pub const ALL: &[EngineKind] = &[
+        #[cfg(feature = "tract")]
+        EngineKind::Tract,
+        #[cfg(feature = "ort")]
+        EngineKind::Ort,
+    ];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "tract")]
+            EngineKind::Tract => "tract",
+            #[cfg(feature = "ort")]
+            EngineKind::Ort => "ort",
+        }
+    }
+
+    /// Product and version, and for a library where it lies.
+    ///
+    /// # Errors
+    /// When the engine cannot be used on this machine.
+    pub fn version(self) -> Result<String, EngineError> {
+        match self {
+            #[cfg(feature = "tract")]
+            EngineKind::Tract => Ok(tract::version()),
+            #[cfg(feature = "ort")]
+            EngineKind::Ort => ort::version(),
+        }
+    }
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Why an engine cannot be made or fails.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The file does not pass the door.
+    #[error("the model cannot be used")]
+    Model(#[from] OnnxError),
+    /// The engine's library is missing, too old, or none.
+    #[error(
+        "ONNX Runtime cannot be used: {0}\nRun `make setup`, or let ORT_DYLIB_PATH name a libonnxruntime of version 1.17 or later"
+    )]
+    Library(String),
+    /// ONNX Runtime would send telemetry, and other threads run, so that its variable cannot be set any more.
+    #[error("ONNX Runtime is not loaded while its telemetry is on: set ORT_DISABLE_TELEMETRY=1")]
+    Telemetry,
+    /// The engine does not take the model.
+    #[error("{engine} cannot load the model: {problem}")]
+    Load {
+        /// The engine.
+        engine: EngineKind,
+        /// What it says.
+        problem: String,
+    },
+    /// The engine fails on digits.
+    #[error("{engine} cannot run the model: {problem}")]
+    Run {
+        /// The engine.
+        engine: EngineKind,
+        /// What it says.
+        problem: String,
+    },
+}
+
+/// Makes an engine that runs an ONNX file on up to `threads` threads.
+///
+/// # Errors
+/// When the file is no digit model, or the engine is missing or does not take it.
+pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Box<dyn Engine>, EngineError> {
+    let model = Model::from_bytes(onnx)?;
+    let threads = threads.max(1);
+    let engine: Box<dyn Engine> = match kind {
+        #[cfg(feature = "tract")]
+        EngineKind::Tract => Box::new(tract::Tract::new(&model, threads)?),
+        #[cfg(feature = "ort")]
+        EngineKind::Ort => Box::new(ort::Ort::new(&model, threads)?),
+    };
+    Ok(match model.batch {
+        Some(batch) => Box::new(FixedBatch::new(engine, batch)),
+        None => engine,
+    })
+}
+
+/// Serves any number of digits from a graph that takes exactly `batch`: the last run is filled up with zeros.
+struct FixedBatch {
+    engine: Box<dyn Engine>,
+    digits: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+impl FixedBatch {
+    fn new(engine: Box<dyn Engine>, batch: usize) -> FixedBatch {
+        FixedBatch {
+            engine,
+            digits: vec![0.0; batch * PIXELS],
+            logits: vec![0.0; batch * CLASSES],
+        }
+    }
+}
+
+impl Engine for FixedBatch {
+    fn run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
+        count(digits, logits);
+        let chunks = digits.chunks(self.digits.len());
+        for (digits, logits) in chunks.zip(logits.chunks_mut(self.logits.len())) {
+            self.digits[..digits.len()].copy_from_slice(digits);
+            self.digits[digits.len()..].fill(0.0);
+            self.engine.run(&self.digits, &mut self.logits)?;
+            logits.copy_from_slice(&self.logits[..logits.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// How many digits there are.
+///
+/// # Panics
+/// When the lengths contradict each other.
+fn count(digits: &[f32], logits: &[f32]) -> usize {
+    let n = digits.len() / PIXELS;
+    assert_eq!(
+        (digits.len(), logits.len()),
+        (n * PIXELS, n * CLASSES),
+        "pixels and logits of whole digits"
+    );
+    n
 }
