@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::network::NetworkSpec;
 use crate::weights::Training;
 use crate::{CLASSES, SIDE, digit};
-use proto::{Dimension, GraphProto, ModelProto, TensorProto, ValueInfoProto, data_type};
+use proto::{
+    AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, TensorProto, TensorShapeProto, TensorTypeProto,
+    TypeProto, ValueInfoProto, attribute_type, data_type,
+};
 
 /// Key of the contract in `metadata_props`.
 pub const CONTRACT_KEY: &str = "threeblock.contract";
@@ -25,6 +28,8 @@ pub const INPUT: &str = "input";
 pub const LOGITS: &str = "logits";
 /// Largest file that is read.
 pub const MAX_BYTES: u64 = 64 << 20;
+/// Largest batch that a graph may be fixed to.
+pub const MAX_BATCH: usize = 4096;
 
 /// Most nodes that a graph may have; ours has 20.
 const MAX_NODES: usize = 4096;
@@ -84,23 +89,56 @@ impl Contract {
     pub fn new(input: InputKind, network: NetworkSpec, training: Training, weights_sha256: String) -> Contract {
         Contract {
             version: CONTRACT_VERSION,
-            preprocessing: Preprocessing {
-                polarity: "light-on-dark".into(),
-                side: SIDE,
-                ink_box: crate::glyph::INK_BOX,
-                center_of_mass: crate::glyph::CENTER,
-                dtype: input,
-                layout: match input {
-                    InputKind::Float32 => "NCHW".into(),
-                    InputKind::Uint8 => "NHW".into(),
-                },
-                mean: digit::MEAN,
-                std: digit::STD,
-            },
+            preprocessing: Preprocessing::new(input),
             labels: (0..CLASSES).map(|class| class.to_string()).collect(),
             network,
             training,
             weights_sha256,
+        }
+    }
+}
+
+impl Preprocessing {
+    /// What this crate does with a picture.
+    fn new(input: InputKind) -> Preprocessing {
+        Preprocessing {
+            polarity: "light-on-dark".into(),
+            side: SIDE,
+            ink_box: crate::glyph::INK_BOX,
+            center_of_mass: crate::glyph::CENTER,
+            dtype: input,
+            layout: match input {
+                InputKind::Float32 => "NCHW".into(),
+                InputKind::Uint8 => "NHW".into(),
+            },
+            mean: digit::MEAN,
+            std: digit::STD,
+        }
+    }
+}
+
+impl TensorProto {
+    /// A tensor of floats, flat in `values`.
+    pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
+        TensorProto {
+            name: name.into(),
+            dims: dims.iter().map(|&dim| dim as i64).collect(),
+            data_type: data_type::FLOAT,
+            raw_data: Some(crate::weights::le_bytes(values)),
+            ..TensorProto::default()
+        }
+    }
+}
+
+impl ValueInfoProto {
+    /// An input or output of a graph, `elem_type` as in [`data_type`].
+    pub fn tensor(name: &str, elem_type: i32, dims: &[Dimension]) -> ValueInfoProto {
+        let dim = dims.iter().cloned().map(|dim| DimensionProto { value: Some(dim) });
+        let shape = Some(TensorShapeProto { dim: dim.collect() });
+        let tensor_type = Some(TensorTypeProto { elem_type, shape });
+        ValueInfoProto {
+            name: name.into(),
+            r#type: Some(TypeProto { tensor_type }),
         }
     }
 }
@@ -242,6 +280,9 @@ fn check_graph(graph: &GraphProto) -> Result<(), OnnxError> {
         }
     }
     for value in &graph.input {
+        if value.name.is_empty() {
+            return Err(malformed("an input has no name"));
+        }
         // Files of IR 3 and before repeat their initializers among the inputs.
         known.insert(value.name.as_str());
     }
@@ -271,19 +312,18 @@ fn check_graph(graph: &GraphProto) -> Result<(), OnnxError> {
     }
 }
 
-fn check_attribute(node: &str, attribute: &proto::AttributeProto) -> Result<(), OnnxError> {
-    use proto::attribute_type::{FLOAT, FLOATS, INT, INTS, STRING, STRINGS, TENSOR};
+fn check_attribute(node: &str, attribute: &AttributeProto) -> Result<(), OnnxError> {
+    use attribute_type::{FLOAT, FLOATS, INT, INTS, STRING, STRINGS, TENSOR};
+    let name = &attribute.name;
     if let Some(tensor) = &attribute.t {
         check_tensor(tensor)?;
     }
     match attribute.r#type {
+        TENSOR if attribute.t.is_none() => Err(malformed(format!("attribute {name:?} in node {node:?} has no tensor"))),
         FLOAT | INT | STRING | TENSOR | FLOATS | INTS | STRINGS => Ok(()),
-        other => {
-            let name = &attribute.name;
-            Err(OnnxError::Unsupported(format!(
-                "attribute {name:?} of type {other} in node {node:?}"
-            )))
-        }
+        other => Err(OnnxError::Unsupported(format!(
+            "attribute {name:?} of type {other} in node {node:?}"
+        ))),
     }
 }
 
@@ -293,37 +333,47 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), OnnxError> {
     if tensor.data_location != 0 || !tensor.external_data.is_empty() {
         return Err(OnnxError::Unsupported(format!("external data for tensor {name:?}")));
     }
-    let size = match tensor.data_type {
-        data_type::UINT8 | data_type::INT8 => 1,
-        data_type::FLOAT | data_type::INT32 => 4,
-        data_type::INT64 | data_type::DOUBLE => 8,
+    // Where the numbers lie if not in `raw_data`; doubles are read from there only.
+    let (size, typed) = match tensor.data_type {
+        data_type::FLOAT => (4, tensor.float_data.len()),
+        data_type::UINT8 | data_type::INT8 => (1, tensor.int32_data.len()),
+        data_type::INT32 => (4, tensor.int32_data.len()),
+        data_type::INT64 => (8, tensor.int64_data.len()),
+        data_type::DOUBLE => (8, 0),
         other => return Err(OnnxError::Unsupported(format!("data type {other} of tensor {name:?}"))),
     };
     let elements =
         elements(tensor).ok_or_else(|| malformed(format!("tensor {name:?} has dimensions {:?}", tensor.dims)))?;
-    let (found, unit) = match &tensor.raw_data {
-        Some(raw) => (raw.len(), size),
-        None => (
-            tensor.float_data.len() + tensor.int32_data.len() + tensor.int64_data.len(),
-            1,
-        ),
+    let whole = match &tensor.raw_data {
+        Some(raw) => typed == 0 && elements.checked_mul(size) == Some(raw.len()),
+        None => typed == elements,
     };
-    if elements.checked_mul(unit) != Some(found) {
+    if !whole {
         return Err(malformed(format!(
-            "tensor {name:?} has dimensions {:?}, which its data does not fill",
+            "tensor {name:?} has dimensions {:?}, which its data does not fill exactly",
             tensor.dims
         )));
     }
-    let raw = tensor
-        .raw_data
-        .as_deref()
-        .filter(|_| tensor.data_type == data_type::FLOAT);
-    let finite = tensor.float_data.iter().all(|value| value.is_finite())
-        && raw.is_none_or(|raw| crate::weights::floats(raw).iter().all(|value| value.is_finite()));
-    if finite {
+    if is_finite(tensor) {
         Ok(())
     } else {
         Err(malformed(format!("tensor {name:?} holds NaN or infinity")))
+    }
+}
+
+fn is_finite(tensor: &TensorProto) -> bool {
+    let raw = tensor.raw_data.as_deref().unwrap_or_default();
+    match tensor.data_type {
+        data_type::FLOAT => {
+            let raw = raw.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            raw.chain(tensor.float_data.iter().copied()).all(f32::is_finite)
+        }
+        data_type::DOUBLE => raw
+            .as_chunks()
+            .0
+            .iter()
+            .all(|&bytes| f64::from_le_bytes(bytes).is_finite()),
+        _ => true,
     }
 }
 
@@ -365,8 +415,10 @@ fn input(graph: &GraphProto) -> Result<(String, InputKind, Option<usize>), OnnxE
             return Err(OnnxError::Signature(message));
         }
     };
-    if batch == Some(0) {
-        return Err(OnnxError::Signature("its batch is 0".into()));
+    if let Some(fixed) = batch.filter(|fixed| !(1..=MAX_BATCH).contains(fixed)) {
+        return Err(OnnxError::Signature(format!(
+            "its batch is fixed to {fixed}, expected 1 to {MAX_BATCH}"
+        )));
     }
     Ok((value.name.clone(), kind, batch))
 }
@@ -433,5 +485,407 @@ fn contract(proto: &ModelProto, input: InputKind) -> Result<Option<Contract>, On
     if contract.preprocessing.dtype != input {
         return Err(OnnxError::Contract("it names another input type than the graph".into()));
     }
+    if contract.preprocessing != Preprocessing::new(input) {
+        return Err(OnnxError::Contract(
+            "it wants digits made in another way than this program makes them".into(),
+        ));
+    }
+    if contract.labels.len() != CLASSES {
+        return Err(OnnxError::Contract(format!(
+            "it has {} labels, expected {CLASSES}",
+            contract.labels.len()
+        )));
+    }
     Ok(Some(contract))
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{NodeProto, OperatorSetIdProto, StringStringEntryProto};
+
+    use super::*;
+
+    fn node(op_type: &str, input: &[&str], output: &str) -> NodeProto {
+        NodeProto {
+            name: output.into(),
+            op_type: op_type.into(),
+            input: input.iter().map(|&name| name.into()).collect(),
+            output: vec![output.into()],
+            ..NodeProto::default()
+        }
+    }
+
+    fn dims(fixed: &[i64]) -> Vec<Dimension> {
+        let batch = Dimension::DimParam("batch".into());
+        [batch]
+            .into_iter()
+            .chain(fixed.iter().map(|&n| Dimension::DimValue(n)))
+            .collect()
+    }
+
+    fn contract() -> Contract {
+        let training = Training {
+            optimizer: "adam".into(),
+            learning_rate: 0.001,
+            batch_size: 64,
+            epochs: 1,
+            seed: 0,
+            train_digits: 10,
+            test_accuracy: 0.5,
+            test_loss: 1.0,
+        };
+        Contract::new(InputKind::Float32, NetworkSpec::default(), training, "ab".into())
+    }
+
+    fn contract_entry(json: String) -> StringStringEntryProto {
+        StringStringEntryProto {
+            key: CONTRACT_KEY.into(),
+            value: json,
+        }
+    }
+
+    /// The smallest digit model: flatten, matrix product, bias.
+    fn sample() -> ModelProto {
+        let graph = GraphProto {
+            node: vec![
+                node("Flatten", &[INPUT], "flat"),
+                node("MatMul", &["flat", "weight"], "product"),
+                node("Add", &["product", "bias"], LOGITS),
+            ],
+            initializer: vec![
+                TensorProto::floats("weight", &[784, 10], &[0.5; 7840]),
+                TensorProto::floats("bias", &[10], &[0.0; 10]),
+            ],
+            input: vec![ValueInfoProto::tensor(INPUT, data_type::FLOAT, &dims(&[1, 28, 28]))],
+            output: vec![ValueInfoProto::tensor(LOGITS, data_type::FLOAT, &dims(&[10]))],
+            ..GraphProto::default()
+        };
+        ModelProto {
+            ir_version: 8,
+            graph: Some(graph),
+            opset_import: vec![OperatorSetIdProto {
+                domain: String::new(),
+                version: 17,
+            }],
+            metadata_props: vec![contract_entry(serde_json::to_string(&contract()).unwrap())],
+            ..ModelProto::default()
+        }
+    }
+
+    fn read(change: impl FnOnce(&mut ModelProto, &mut GraphProto)) -> Result<Model, OnnxError> {
+        let mut model = sample();
+        let mut graph = model.graph.take().unwrap();
+        change(&mut model, &mut graph);
+        model.graph.get_or_insert(graph);
+        Model::from_bytes(&model.encode_to_vec())
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut ModelProto, &mut GraphProto), expected: &str) {
+        let error = read(change).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[track_caller]
+    fn check_weight(change: impl FnOnce(&mut TensorProto), expected: &str) {
+        check(|_, graph| change(&mut graph.initializer[0]), expected);
+    }
+
+    #[track_caller]
+    fn check_contract(change: impl FnOnce(&mut serde_json::Value), expected: &str) {
+        let mut json = serde_json::to_value(contract()).unwrap();
+        change(&mut json);
+        check(
+            |model, _| model.metadata_props = vec![contract_entry(json.to_string())],
+            expected,
+        );
+    }
+
+    fn attribute(r#type: i32) -> AttributeProto {
+        AttributeProto {
+            name: "a".into(),
+            r#type,
+            ..AttributeProto::default()
+        }
+    }
+
+    #[test]
+    fn lets_in_a_digit_model() {
+        let model = read(|_, _| {}).unwrap();
+        assert_eq!(model.input, InputKind::Float32);
+        assert_eq!((model.input_name.as_str(), model.logits_name.as_str()), (INPUT, LOGITS));
+        assert_eq!(model.batch, None);
+        assert_eq!(model.contract, Some(contract()));
+        assert_eq!(model.parameters(), 7850);
+        assert_eq!(model.opset(), Some(17));
+        assert_eq!(
+            model.operators(),
+            BTreeMap::from([("Add", 1), ("Flatten", 1), ("MatMul", 1)])
+        );
+    }
+
+    #[test]
+    fn lets_in_what_other_writers_write() {
+        let no_contract = read(|model, _| model.metadata_props.clear()).unwrap();
+        assert_eq!(no_contract.contract, None);
+        let other_names = read(|_, graph| {
+            graph.input[0].name = "x".into();
+            graph.node[0].input[0] = "x".into();
+            graph.output[0].name = "y".into();
+            graph.node[2].output[0] = "y".into();
+        })
+        .unwrap();
+        assert_eq!(
+            (other_names.input_name.as_str(), other_names.logits_name.as_str()),
+            ("x", "y")
+        );
+        let repeated_initializer = |_: &mut ModelProto, graph: &mut GraphProto| {
+            let dims = [Dimension::DimValue(10)];
+            graph
+                .input
+                .push(ValueInfoProto::tensor("bias", data_type::FLOAT, &dims));
+        };
+        assert_eq!(read(repeated_initializer).unwrap().input_name, INPUT);
+        let typed_data = |_: &mut ModelProto, graph: &mut GraphProto| {
+            graph.initializer[1].raw_data = None;
+            graph.initializer[1].float_data = vec![1.0; 10];
+        };
+        assert_eq!(read(typed_data).unwrap().parameters(), 7850);
+    }
+
+    #[test]
+    fn reads_a_fixed_batch() {
+        let fixed = |n| {
+            read(move |_, graph| {
+                for value in graph.input.iter_mut().chain(&mut graph.output) {
+                    let shape = value.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+                    shape.shape.as_mut().unwrap().dim[0].value = Some(Dimension::DimValue(n));
+                }
+            })
+        };
+        assert_eq!(fixed(4).unwrap().batch, Some(4));
+        for n in [0, MAX_BATCH as i64 + 1, i64::MAX] {
+            assert!(matches!(fixed(n), Err(OnnxError::Signature(_))), "{n}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_onnx_file() {
+        assert!(matches!(Model::from_bytes(b"<html>"), Err(OnnxError::Decode(_))));
+        let whole = sample().encode_to_vec();
+        assert!(matches!(
+            Model::from_bytes(&whole[..whole.len() - 1]),
+            Err(OnnxError::Decode(_))
+        ));
+        assert!(
+            Model::from_bytes(&[])
+                .unwrap_err()
+                .to_string()
+                .contains("there is none")
+        );
+        let large = vec![0; MAX_BYTES as usize + 1];
+        assert!(matches!(Model::from_bytes(&large), Err(OnnxError::TooLarge(_))));
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_flat_graph() {
+        const GRAPH: i32 = 5;
+        check(|model, _| model.functions = vec![vec![]], "it uses functions");
+        check(
+            |_, graph| graph.sparse_initializer = vec![vec![]],
+            "sparse initializers",
+        );
+        check(
+            |_, graph| graph.node[0].attribute = vec![attribute(GRAPH)],
+            r#"attribute "a" of type 5 in node "flat""#,
+        );
+        check(
+            |_, graph| graph.node[0].attribute = vec![attribute(attribute_type::TENSOR)],
+            r#"attribute "a" in node "flat" has no tensor"#,
+        );
+        check(
+            |_, graph| graph.node = vec![NodeProto::default(); MAX_NODES + 1],
+            "nodes are more than",
+        );
+    }
+
+    #[test]
+    fn refuses_tensors_outside_the_file() {
+        let entry = |value: &str| StringStringEntryProto {
+            key: "location".into(),
+            value: value.into(),
+        };
+        check_weight(
+            |tensor| tensor.external_data = vec![entry("../secret")],
+            "external data",
+        );
+        check_weight(|tensor| tensor.data_location = 1, "external data");
+        let mut hidden = attribute(attribute_type::TENSOR);
+        hidden.t = Some(TensorProto {
+            external_data: vec![entry("/etc/passwd")],
+            ..TensorProto::default()
+        });
+        check(|_, graph| graph.node[0].attribute = vec![hidden], "external data");
+    }
+
+    #[test]
+    fn refuses_tensors_that_contradict_themselves() {
+        check_weight(|tensor| tensor.dims = vec![i64::MAX, 4], "has dimensions");
+        check_weight(|tensor| tensor.dims = vec![i64::MAX], "does not fill exactly");
+        check_weight(|tensor| tensor.dims = vec![-1, 10], "has dimensions");
+        check_weight(|tensor| tensor.dims = vec![1; MAX_RANK + 1], "has dimensions");
+        check_weight(
+            |tensor| tensor.raw_data.as_mut().unwrap().truncate(9),
+            "does not fill exactly",
+        );
+        check_weight(|tensor| tensor.raw_data = None, "does not fill exactly");
+        check_weight(|tensor| tensor.float_data = vec![0.5; 7840], "does not fill exactly");
+        check_weight(|tensor| tensor.data_type = data_type::INT64, "does not fill exactly");
+        check_weight(
+            |tensor| {
+                tensor.raw_data = None;
+                tensor.int32_data = vec![1; 7840];
+            },
+            "does not fill exactly",
+        );
+        check_weight(|tensor| tensor.data_type = 10, "data type 10");
+    }
+
+    #[test]
+    fn refuses_numbers_that_are_not_finite() {
+        let put = |tensor: &mut TensorProto, bytes: &[u8]| {
+            tensor.raw_data.as_mut().unwrap()[..bytes.len()].copy_from_slice(bytes);
+        };
+        check_weight(|tensor| put(tensor, &f32::NAN.to_le_bytes()), "NaN or infinity");
+        check_weight(
+            |tensor| put(tensor, &f32::NEG_INFINITY.to_le_bytes()),
+            "NaN or infinity",
+        );
+        check_weight(
+            |tensor| {
+                tensor.data_type = data_type::DOUBLE;
+                tensor.dims = vec![392, 10];
+                put(tensor, &f64::INFINITY.to_le_bytes());
+            },
+            "NaN or infinity",
+        );
+        check_weight(
+            |tensor| {
+                tensor.raw_data = None;
+                tensor.float_data = vec![f32::NAN; 7840];
+            },
+            "NaN or infinity",
+        );
+    }
+
+    #[test]
+    fn refuses_graphs_that_contradict_themselves() {
+        check(
+            |_, graph| graph.initializer[1].name = "weight".into(),
+            "no name of its own",
+        );
+        check(|_, graph| graph.initializer[1].name.clear(), "no name of its own");
+        check(
+            |_, graph| graph.node[1].output[0] = "flat".into(),
+            r#""flat" is made twice"#,
+        );
+        check(
+            |_, graph| graph.node[1].output[0] = INPUT.into(),
+            r#""input" is made twice"#,
+        );
+        check(
+            |_, graph| graph.node[0].input[0] = "product".into(),
+            r#"node "flat" reads "product", which nothing before it makes"#,
+        );
+        check(|_, graph| graph.node[1].input[1] = "no".into(), r#"reads "no""#);
+        check(|_, graph| drop(graph.node.pop()), r#"output "logits" is never made"#);
+        check(|_, graph| graph.input[0].name.clear(), "an input has no name");
+        check(|model, _| model.graph = Some(GraphProto::default()), "it has 0 inputs");
+    }
+
+    #[test]
+    fn refuses_what_is_no_digit_model() {
+        let input = |elem_type, fixed: &[i64]| ValueInfoProto::tensor(INPUT, elem_type, &dims(fixed));
+        let wide = input(data_type::FLOAT, &[3, 224, 224]);
+        check(
+            |_, graph| graph.input[0] = wide,
+            "is float32 [?, 3, 224, 224], expected float32",
+        );
+        let bytes = input(data_type::UINT8, &[1, 28, 28]);
+        check(|_, graph| graph.input[0] = bytes, "is uint8 [?, 1, 28, 28], expected");
+        check(|_, graph| graph.input[0].r#type = None, "is type 0 []");
+        check(
+            |_, graph| graph.input.push(ValueInfoProto::default()),
+            "an input has no name",
+        );
+        let second = ValueInfoProto::tensor("second", data_type::FLOAT, &[]);
+        check(|_, graph| graph.input.push(second), "it has 2 inputs, expected one");
+        let output = |elem_type, fixed: &[i64]| ValueInfoProto::tensor(LOGITS, elem_type, &dims(fixed));
+        let more = output(data_type::FLOAT, &[11]);
+        check(
+            |_, graph| graph.output[0] = more,
+            "is float32 [?, 11], expected float32 [batch, 10]",
+        );
+        let integers = output(data_type::INT64, &[10]);
+        check(|_, graph| graph.output[0] = integers, "is int64 [?, 10]");
+        check(
+            |_, graph| {
+                graph.output = ["flat", "product"]
+                    .map(|name| ValueInfoProto::tensor(name, 1, &[]))
+                    .into()
+            },
+            r#"no output is called "logits""#,
+        );
+        check(|_, graph| graph.output.clear(), r#"no output is called "logits""#);
+    }
+
+    #[test]
+    fn refuses_contracts_that_it_cannot_keep() {
+        check_contract(
+            |json| json["version"] = 2.into(),
+            "contract has version 2, this program reads version 1",
+        );
+        check_contract(|json| json["version"] = "1".into(), "it has no version");
+        check_contract(|json| *json = serde_json::Value::Null, "it has no version");
+        check_contract(
+            |json| drop(json.as_object_mut().unwrap().remove("labels")),
+            "missing field `labels`",
+        );
+        check_contract(
+            |json| drop(json["labels"].as_array_mut().unwrap().pop()),
+            "9 labels, expected 10",
+        );
+        check_contract(
+            |json| json["preprocessing"]["dtype"] = "uint8".into(),
+            "another input type",
+        );
+        check_contract(|json| json["preprocessing"]["mean"] = 0.5.into(), "in another way");
+        check(
+            |model, _| model.metadata_props[0].value = "{".into(),
+            "is not usable: EOF",
+        );
+    }
+
+    /// The files in the folder `hostile_onnx` of `REALDIGITS`, each as its `expect.csv` says.
+    #[test]
+    fn meets_hostile_files() {
+        let Some(folder) = std::env::var_os("REALDIGITS") else {
+            return println!("skipped: REALDIGITS names no folder of hostile files");
+        };
+        let folder = std::path::Path::new(&folder).join("hostile_onnx");
+        for line in std::fs::read_to_string(folder.join("expect.csv"))
+            .unwrap()
+            .lines()
+            .skip(1)
+        {
+            let (name, expected) = line.split_once(',').unwrap();
+            let model = Model::from_bytes(&std::fs::read(folder.join(name)).unwrap());
+            let fits = match expected.trim_start_matches('"') {
+                expected if expected.starts_with("loads;") => model.is_ok(),
+                expected if expected.starts_with("clean error") => model.is_err(),
+                _ => true,
+            };
+            assert!(fits, "{name}: {:?}", model.map(|model| model.input_name));
+        }
+    }
 }

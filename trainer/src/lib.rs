@@ -7,6 +7,27 @@
 pub mod data;
 pub mod net;
 pub mod optim;
+pub mod progress;
 pub mod run;
 pub mod settings;
 pub mod train;
+
+use models::golden::Golden;
+use models::mnist::Split;
+
+/// Test digits in a run's golden file.
+pub const GOLDEN_DIGITS: usize = 256;
+
+/// libtorch's logits for the first `n` test digits.
+pub fn golden(net: &net::Net, weights_sha256: String, test: &Split, n: usize) -> Golden {
+    let mut split = test.clone();
+    split.truncate(n);
+    let data = data::Dataset::new(&split, net.device());
+    let logits = net::logits(net, &data.digits, train::EVAL_BATCH).view(-1);
+    Golden {
+        weights_sha256,
+        logits: Vec::try_from(logits).expect("floats on the CPU"),
+        digits: split.digits,
+        labels: split.labels,
+    }
+}

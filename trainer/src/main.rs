@@ -1,2 +1,128 @@
-//! stub
-fn main() {}
+//! `trainer`: trains the network on MNIST and leaves a run folder; `trainer golden` computes golden logits anew.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use models::golden::Golden;
+use models::mnist::{Part, Split};
+use models::weights::Weights;
+use trainer::data::Dataset;
+use trainer::net::Net;
+use trainer::progress::Progress;
+use trainer::run::Run;
+use trainer::settings::{DeviceChoice, Settings};
+
+/// Exit code after Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Trains the three-block ResNet on MNIST with libtorch.
+///
+/// Without arguments it trains the published setting: ReLU, residual blocks, Adam, learning rate 0.001, batches of 64,
+/// 10 epochs. A run is a folder runs/<n>/ with the weights, the settings, the metrics of each epoch and golden digits;
+/// `cargo run -p exporter -- model.onnx` exports the newest.
+///
+/// Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 ended by Ctrl-C (what was reached is kept).
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: Settings,
+    /// Folder in which the run's folder is made
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Computes libtorch's logits for test digits, against which exporter and engines are checked
+    Golden {
+        /// Weights of the network
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// Where to write [default: golden.safetensors beside the weights]
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Take the first N test digits
+        #[arg(long, value_name = "N", default_value_t = trainer::GOLDEN_DIGITS)]
+        digits: usize,
+        /// Folder with MNIST's four IDX files, plain or .gz
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => train(&cli.settings, &cli.runs),
+        Some(Command::Golden {
+            weights,
+            output,
+            digits,
+            data,
+        }) => {
+            let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
+            golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn train(settings: &Settings, runs: &Path) -> anyhow::Result<ExitCode> {
+    let device = settings.device.resolve()?;
+    if let Some(threads) = settings.threads {
+        tch::set_num_threads(threads.into());
+    }
+    let mut train = Split::read(&settings.data, Part::Train)?;
+    train.truncate(settings.train_digits.map_or(usize::MAX, |n| n as usize));
+    let test = Split::read(&settings.data, Part::Test)?;
+
+    let run = Run::create(runs, settings, device, &train, &test)?;
+    let net = Net::new(settings.network(), settings.seed, device);
+    let mut progress = Progress::new(settings, run, train.digits.len(), device, stop_on_ctrl_c()?);
+    let (train, test_set) = (Dataset::new(&train, device), Dataset::new(&test, device));
+    let finished = trainer::train::train(settings, &net, &train, &test_set, &mut progress)?;
+    progress.finish(&net, &test, finished)?;
+    Ok(if finished {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(INTERRUPTED)
+    })
+}
+
+fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::Result<()> {
+    let bytes = std::fs::read(weights).with_context(|| format!("cannot read {}", weights.display()))?;
+    let weights = Weights::from_bytes(&bytes).with_context(|| format!("cannot use {}", weights.display()))?;
+    let net = Net::from_weights(&weights, DeviceChoice::Cpu.resolve()?);
+    let golden: Golden = trainer::golden(&net, weights.sha256(), &Split::read(data, Part::Test)?, digits);
+    models::artefact::write(output, &golden.to_bytes())
+        .with_context(|| format!("cannot write {}", output.display()))?;
+    eprintln!(
+        "{} digits with libtorch's logits in {}",
+        golden.digits.len(),
+        output.display()
+    );
+    Ok(())
+}
+
+/// A flag that the first Ctrl-C raises; the second ends the program at once.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+    })?;
+    Ok(stop)
+}

@@ -50,15 +50,26 @@ impl Net {
     /// The network with the given weights.
     pub fn from_weights(weights: &Weights, device: Device) -> Net {
         let tensor = |name: &str| weights.tensor(name).to_vec();
-        let tensors = weights.spec.parameters().into_iter().map(|p| (p.name.clone(), tensor(&p.name))).collect();
+        let tensors = weights
+            .spec
+            .parameters()
+            .into_iter()
+            .map(|p| (p.name.clone(), tensor(&p.name)))
+            .collect();
         Net::from_tensors(weights.spec, &tensors, device)
     }
 
     fn from_tensors(spec: NetworkSpec, values: &BTreeMap<String, Vec<f32>>, device: Device) -> Net {
         let tensor = |parameter: models::network::Parameter| {
             let shape: Vec<i64> = parameter.shape.iter().map(|&side| side as i64).collect();
-            let tensor = Tensor::from_slice(&values[&parameter.name]).view(&shape[..]).to_device(device);
-            let tensor = if shape.len() == 4 { channels_last(&tensor) } else { tensor };
+            let tensor = Tensor::from_slice(&values[&parameter.name])
+                .view(&shape[..])
+                .to_device(device);
+            let tensor = if shape.len() == 4 {
+                channels_last(&tensor)
+            } else {
+                tensor
+            };
             (parameter.name, tensor.set_requires_grad(parameter.role.is_trained()))
         };
         let tensors = spec.parameters().into_iter().map(tensor).collect();
@@ -73,8 +84,14 @@ impl Net {
 
     /// The tensors that an optimizer changes, in the network's order. They share their memory with the network.
     pub fn trained(&self) -> Vec<Tensor> {
-        let parameters = self.spec.parameters().into_iter().filter(|parameter| parameter.role.is_trained());
-        parameters.map(|parameter| self.tensors[&parameter.name].shallow_clone()).collect()
+        let parameters = self
+            .spec
+            .parameters()
+            .into_iter()
+            .filter(|parameter| parameter.role.is_trained());
+        parameters
+            .map(|parameter| self.tensors[&parameter.name].shallow_clone())
+            .collect()
     }
 
     /// Copies the tensors out of libtorch.
@@ -88,7 +105,11 @@ impl Net {
             flat.copy_data(&mut values, flat.numel());
             values
         };
-        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect();
+        let tensors = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (name.clone(), copy(tensor)))
+            .collect();
         Weights::new(self.spec, training, tensors)
     }
 
@@ -154,7 +175,11 @@ impl Ops for TchOps<'_> {
 /// Logits of many digits, in batches that stay in the cache, without gradients. `[n, 10]` on the CPU.
 pub fn logits(net: &Net, digits: &Tensor, batch_size: i64) -> Tensor {
     let _no_grad = tch::no_grad_guard();
-    let batches: Vec<Tensor> = digits.split(batch_size, 0).iter().map(|batch| net.forward(batch, Mode::Eval)).collect();
+    let batches: Vec<Tensor> = digits
+        .split(batch_size, 0)
+        .iter()
+        .map(|batch| net.forward(batch, Mode::Eval))
+        .collect();
     Tensor::cat(&batches, 0).to_device(Device::Cpu).to_kind(Kind::Float)
 }
 
@@ -176,7 +201,11 @@ mod tests {
         let std = |name: &str| net.tensors[name].std(true).double_value(&[]);
         // A uniform distribution in ±b has the standard deviation b / sqrt(3).
         let expected = |fan_in: f64| 1.0 / (3.0 * fan_in).sqrt();
-        for (name, fan_in) in [("block3.conv2.weight", 576.0), ("block2.conv1.weight", 144.0), ("fc.weight", 3136.0)] {
+        for (name, fan_in) in [
+            ("block3.conv2.weight", 576.0),
+            ("block2.conv1.weight", 144.0),
+            ("fc.weight", 3136.0),
+        ] {
             assert!((std(name) / expected(fan_in) - 1.0).abs() < 0.03, "{name}");
         }
         assert_eq!(net.tensors["block1.bn1.weight"].double_value(&[3]), 1.0);

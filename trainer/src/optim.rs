@@ -32,8 +32,16 @@ struct Slot {
 impl Optimizer {
     /// An optimizer that changes `tensors`.
     pub fn new(kind: OptimizerKind, tensors: Vec<Tensor>) -> Optimizer {
-        let slot = |tensor: Tensor| Slot { first: tensor.detach().zeros_like(), second: tensor.detach().zeros_like(), tensor };
-        Optimizer { kind, slots: tensors.into_iter().map(slot).collect(), steps: 0 }
+        let slot = |tensor: Tensor| Slot {
+            first: tensor.detach().zeros_like(),
+            second: tensor.detach().zeros_like(),
+            tensor,
+        };
+        Optimizer {
+            kind,
+            slots: tensors.into_iter().map(slot).collect(),
+            steps: 0,
+        }
     }
 
     /// Computes the gradients of `loss` and takes one step against them.
@@ -61,9 +69,14 @@ impl Slot {
         let grad = self.tensor.grad();
         let (correction1, correction2) = (1.0 - BETA1.powi(steps), 1.0 - BETA2.powi(steps));
         let _ = self.first.lerp_(&grad, 1.0 - BETA1);
-        let _ = self.second.g_mul_scalar_(BETA2).addcmul_(&(&grad * (1.0 - BETA2)), &grad);
+        let _ = self
+            .second
+            .g_mul_scalar_(BETA2)
+            .addcmul_(&(&grad * (1.0 - BETA2)), &grad);
         let denominator = (self.second.sqrt() / correction2.sqrt()).g_add_scalar_(EPSILON);
-        let _ = self.tensor.addcdiv_(&(&self.first * (-learning_rate / correction1)), &denominator);
+        let _ = self
+            .tensor
+            .addcdiv_(&(&self.first * (-learning_rate / correction1)), &denominator);
     }
 
     fn sgd(&mut self, learning_rate: f64) {
@@ -98,17 +111,31 @@ mod tests {
         }
         let difference = (&tensor - &variable).abs().max().double_value(&[]);
         assert!(difference <= 1e-6, "{difference}: {tensor} {variable}");
-        assert!((&tensor - Tensor::from_slice(&[3f32, -2.0, 5.0])).abs().min().double_value(&[]) > 1e-3);
+        assert!(
+            (&tensor - Tensor::from_slice(&[3f32, -2.0, 5.0]))
+                .abs()
+                .min()
+                .double_value(&[])
+                > 1e-3
+        );
     }
 
     #[test]
     fn adam_is_libtorchs() {
-        check(OptimizerKind::Adam, |store| nn::Adam::default().build(store, 0.05).unwrap(), 0.05);
+        check(
+            OptimizerKind::Adam,
+            |store| nn::Adam::default().build(store, 0.05).unwrap(),
+            0.05,
+        );
     }
 
     #[test]
     fn sgd_is_libtorchs() {
-        let sgd = nn::Sgd { momentum: 0.9, nesterov: true, ..nn::Sgd::default() };
+        let sgd = nn::Sgd {
+            momentum: 0.9,
+            nesterov: true,
+            ..nn::Sgd::default()
+        };
         check(OptimizerKind::Sgd, move |store| sgd.build(store, 0.01).unwrap(), 0.01);
     }
 }
