@@ -68,6 +68,12 @@ impl EngineKind {
     }
 }
 
+impl Default for EngineKind {
+    fn default() -> Self {
+        EngineKind::ALL[0]
+    }
+}
+
 impl std::fmt::Display for EngineKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.name())
@@ -112,28 +118,65 @@ pub enum EngineError {
 /// When the file is no digit model, or the engine is missing or does not take it.
 pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Box<dyn Engine>, EngineError> {
     let model = Model::from_bytes(onnx)?;
+    // The engines get what the door has seen and nothing else that the file may hold.
+    let onnx = model.proto.to_bytes();
     let threads = threads.max(1);
-    let engine: Box<dyn Engine> = match kind {
+    match kind {
         #[cfg(feature = "tract")]
-        EngineKind::Tract => Box::new(tract::Tract::new(&model, threads)?),
+        EngineKind::Tract => {
+            let batch = model.batch.unwrap_or(1);
+            let engine = tract::Tract::new(&model, &onnx, batch)?;
+            let engines = vec![engine; threads].into_iter();
+            Ok(Box::new(Split(
+                engines.map(|engine| FixedBatch::new(engine, batch)).collect(),
+            )))
+        }
         #[cfg(feature = "ort")]
-        EngineKind::Ort => Box::new(ort::Ort::new(&model, threads)?),
-    };
-    Ok(match model.batch {
-        Some(batch) => Box::new(FixedBatch::new(engine, batch)),
-        None => engine,
-    })
+        EngineKind::Ort => {
+            let engine = ort::Ort::new(&model, &onnx, threads)?;
+            Ok(match model.batch {
+                Some(batch) => Box::new(FixedBatch::new(engine, batch)),
+                None => Box::new(engine),
+            })
+        }
+    }
 }
 
-/// Serves any number of digits from a graph that takes exactly `batch`: the last run is filled up with zeros.
-struct FixedBatch {
-    engine: Box<dyn Engine>,
+/// Shares the digits among equal engines, each on its own thread.
+#[cfg(feature = "tract")]
+struct Split<E>(Vec<E>);
+
+#[cfg(feature = "tract")]
+impl<E: Engine> Engine for Split<E> {
+    fn run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
+        let n = count(digits, logits).div_ceil(self.0.len()).max(1);
+        let shares = digits.chunks(n * PIXELS).zip(logits.chunks_mut(n * CLASSES));
+        let mut work = self.0.iter_mut().zip(shares);
+        let Some((engine, (digits, logits))) = work.next() else {
+            return Ok(());
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = work
+                .map(|(engine, (digits, logits))| scope.spawn(|| engine.run(digits, logits)))
+                .collect();
+            let first = engine.run(digits, logits);
+            threads.into_iter().fold(first, |result, thread| {
+                let other = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                result.and(other)
+            })
+        })
+    }
+}
+
+/// Serves any number of digits from an engine that takes exactly `batch`: the last run is filled up with zeros.
+struct FixedBatch<E> {
+    engine: E,
     digits: Vec<f32>,
     logits: Vec<f32>,
 }
 
-impl FixedBatch {
-    fn new(engine: Box<dyn Engine>, batch: usize) -> FixedBatch {
+impl<E> FixedBatch<E> {
+    fn new(engine: E, batch: usize) -> FixedBatch<E> {
         FixedBatch {
             engine,
             digits: vec![0.0; batch * PIXELS],
@@ -142,7 +185,7 @@ impl FixedBatch {
     }
 }
 
-impl Engine for FixedBatch {
+impl<E: Engine> Engine for FixedBatch<E> {
     fn run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
         count(digits, logits);
         let chunks = digits.chunks(self.digits.len());
@@ -168,4 +211,9 @@ fn count(digits: &[f32], logits: &[f32]) -> usize {
         "pixels and logits of whole digits"
     );
     n
+}
+
+/// The digits of a graph that takes uint8.
+fn bytes(digits: &[f32]) -> Vec<u8> {
+    digits.iter().map(|&value| value as u8).collect()
 }

@@ -1,13 +1,103 @@
-//! stub
+//! Names the digit in a picture, with tract or ONNX Runtime behind one trait.
+//!
+//! A picture becomes a [`Digit`] in [`glyph`]; a [`Classifier`] makes a [`Prediction`] of it. Three lines, with the
+//! released model that is built in:
+//!
+//! ```
+//! # let picture = "tests/seven.png";
+//! let digit = infer::glyph::read(&std::fs::read(picture)?)?;
+//! let prediction = infer::Classifier::released()?.classify(&digit)?;
+//! println!("{} ({:.1} %)", prediction.digit, 100.0 * prediction.confidence);
+//! # assert_eq!(prediction.digit, 7);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Below it lies [`engine`]: the trait [`Engine`](engine::Engine), which knows only numbers, and its implementations.
+//! [`verify`] proves that an engine computes what libtorch computed. The program `infer` puts a command line on all this.
 #![deny(unsafe_code)]
 
 pub mod engine;
+mod prediction;
 pub mod verify;
 
-use models::Digit;
-use models::onnx::InputKind;
+pub use models::{Digit, glyph};
+pub use prediction::Prediction;
 
-/// The numbers that the graph's input takes, `[n, PIXELS]`.
+use engine::{Engine, EngineError, EngineKind};
+use models::onnx::{Contract, InputKind, Model};
+use models::{CLASSES, RELEASED_ONNX};
+
+/// Digits per run of the engine: enough for every engine to be fast, and little memory.
+const BATCH: usize = 256;
+
+/// A model on an engine, from digits to predictions.
+pub struct Classifier {
+    engine: Box<dyn Engine>,
+    kind: EngineKind,
+    input: InputKind,
+    contract: Option<Contract>,
+}
+
+impl Classifier {
+    /// The released model on the default engine, on one thread.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn released() -> Result<Classifier, EngineError> {
+        Classifier::open(EngineKind::default(), RELEASED_ONNX, 1)
+    }
+
+    /// The model in the bytes of an ONNX file, on an engine with up to `threads` threads.
+    ///
+    /// # Errors
+    /// As [`engine::open`].
+    pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Classifier, EngineError> {
+        let model = Model::from_bytes(onnx)?;
+        Ok(Classifier {
+            engine: engine::open(kind, onnx, threads)?,
+            kind,
+            input: model.input,
+            contract: model.contract,
+        })
+    }
+
+    /// What the model says of itself; `None` for a file that was not exported here.
+    pub fn contract(&self) -> Option<&Contract> {
+        self.contract.as_ref()
+    }
+
+    /// Reads one digit.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn classify(&mut self, digit: &Digit) -> Result<Prediction, EngineError> {
+        let mut predictions = self.classify_all(std::slice::from_ref(digit))?;
+        Ok(predictions.remove(0))
+    }
+
+    /// Reads digits; as many predictions as digits, in their order.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn classify_all(&mut self, digits: &[Digit]) -> Result<Vec<Prediction>, EngineError> {
+        let mut predictions = Vec::with_capacity(digits.len());
+        for digits in digits.chunks(BATCH) {
+            let mut logits = vec![0.0; digits.len() * CLASSES];
+            self.engine.run(&numbers(self.input, digits), &mut logits)?;
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(EngineError::Run {
+                    engine: self.kind,
+                    problem: "its logits are not all finite".into(),
+                });
+            }
+            let (rows, _) = logits.as_chunks::<CLASSES>();
+            predictions.extend(rows.iter().map(Prediction::from_logits));
+        }
+        Ok(predictions)
+    }
+}
+
+/// The numbers that a model's input takes for digits, `[n, PIXELS]`.
 pub fn numbers(input: InputKind, digits: &[Digit]) -> Vec<f32> {
     match input {
         InputKind::Float32 => digits.iter().flat_map(Digit::normalized).collect(),

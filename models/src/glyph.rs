@@ -15,8 +15,8 @@ pub const INK_BOX: usize = 20;
 /// Row and column of the ink's centre of mass, pixel centres counted from 0.
 pub const CENTER: f64 = 14.0;
 
-/// Largest file that is decoded.
-const MAX_FILE_BYTES: usize = 64 << 20;
+/// Largest file that is decoded, in bytes.
+pub const MAX_FILE_BYTES: usize = 64 << 20;
 /// Largest width and height that are decoded.
 const MAX_SIDE: u32 = 16_384;
 /// Most memory that decoding may take.

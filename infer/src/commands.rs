@@ -1,0 +1,137 @@
+//! What the subcommands share: the flags that choose a model and an engine, reading files, progress.
+
+pub mod classify;
+pub mod doctor;
+pub mod eval;
+pub mod info;
+pub mod verify;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressStyle};
+use infer::Classifier;
+use infer::engine::EngineKind;
+use models::onnx;
+
+/// Which model.
+#[derive(clap::Args)]
+pub struct ModelArgs {
+    /// ONNX file [default: the released model, built in]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+}
+
+/// Which model, on which engine, with how many threads.
+#[derive(clap::Args)]
+pub struct EngineArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Engine that runs the model
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineKind,
+    #[command(flatten)]
+    threads: ThreadArgs,
+}
+
+/// How many threads.
+#[derive(clap::Args)]
+pub struct ThreadArgs {
+    /// Threads of the engine [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// An aligned table
+    Text,
+    /// One JSON object a line
+    Json,
+    /// A header and one line a row
+    Csv,
+}
+
+impl ModelArgs {
+    /// What the model is called in messages.
+    pub fn name(&self) -> String {
+        match &self.model {
+            Some(path) => path.display().to_string(),
+            None => "released model".to_owned(),
+        }
+    }
+
+    /// The bytes of the ONNX file.
+    pub fn read(&self) -> anyhow::Result<Vec<u8>> {
+        match &self.model {
+            Some(path) => read_file(path, onnx::MAX_BYTES),
+            None => Ok(models::RELEASED_ONNX.to_vec()),
+        }
+    }
+}
+
+impl EngineArgs {
+    /// Model, engine and threads in words.
+    pub fn describe(&self) -> String {
+        let threads = self.threads.get();
+        format!("{} on {}, {threads} threads", self.model.name(), self.engine)
+    }
+
+    /// The model on its engine.
+    pub fn classifier(&self) -> anyhow::Result<Classifier> {
+        let bytes = self.model.read()?;
+        Classifier::open(self.engine, &bytes, self.threads.get()).with_context(|| self.model.name())
+    }
+}
+
+impl ThreadArgs {
+    /// The number of threads.
+    pub fn get(&self) -> usize {
+        match self.threads {
+            Some(threads) => threads.into(),
+            None => thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// Reads a regular file of at most `max` bytes; never waits on a pipe.
+pub fn read_file(path: &Path, max: u64) -> anyhow::Result<Vec<u8>> {
+    let name = || path.display().to_string();
+    if !fs::metadata(path).with_context(name)?.is_file() {
+        bail!("{}: not a file", name());
+    }
+    let bytes = File::open(path)
+        .and_then(|file| read_up_to(file, max))
+        .with_context(name)?;
+    if bytes.len() as u64 > max {
+        bail!(
+            "{}: larger than {} MiB, which is the most that is read",
+            name(),
+            max >> 20
+        );
+    }
+    Ok(bytes)
+}
+
+/// Reads to the end, but no further than one byte over `max`.
+pub fn read_up_to(reader: impl Read, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(max + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A bar over `n` steps on stderr, where that is a terminal.
+pub fn progress(n: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left");
+    ProgressBar::new(n as u64).with_style(style.expect("the template is right"))
+}
+
+/// A fraction in per cent, to a hundredth.
+pub fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}

@@ -1,0 +1,87 @@
+//! `infer doctor`: what there is on this machine, and what to do about what is missing.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use infer::Classifier;
+use infer::engine::EngineKind;
+use models::golden::Golden;
+use models::mnist::{Part, Split};
+use models::{GOLDEN, RELEASED_ONNX};
+
+/// Say what is found on this machine, and what to do about what is missing
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of MNIST's IDX files, plain or as .gz
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let mut line = |name: &str, found: anyhow::Result<String>| match found {
+        Ok(text) => writeln!(out, "{name:6} ok       {text}"),
+        Err(error) => writeln!(out, "{name:6} missing  {error:#}"),
+    };
+    line("infer", Ok(build()))?;
+    line("cpu", Ok(cpu()))?;
+    let mut working = 0;
+    for &kind in EngineKind::ALL {
+        let found = engine(kind);
+        working += usize::from(found.is_ok());
+        line(kind.name(), found)?;
+    }
+    let data = Split::read(&args.data, Part::Test);
+    let data = data.map(|split| format!("{} test digits in {}", split.digits.len(), args.data.display()));
+    line("data", data.map_err(Into::into))?;
+    Ok(if working > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn build() -> String {
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let (version, arch, os) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
+    format!("{version}, {profile} build for {arch} {os}")
+}
+
+/// Cores, and those of the vector instructions that matter here which the processor has.
+fn cpu() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    #[cfg(target_arch = "x86_64")]
+    let features = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    let features = [
+        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
+        ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
+    ];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let features: [(&str, bool); 0] = [];
+    let names = features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name);
+    format!("{cores} cores; {}", names.collect::<Vec<_>>().join(" "))
+}
+
+/// Version of an engine that reads the first golden digit right with the released model.
+fn engine(kind: EngineKind) -> anyhow::Result<String> {
+    let version = kind.version()?;
+    let golden = Golden::from_bytes(GOLDEN)?;
+    let mut classifier = Classifier::open(kind, RELEASED_ONNX, 1)?;
+    let (Some(digit), Some(&label)) = (golden.digits.first(), golden.labels.first()) else {
+        anyhow::bail!("the built-in golden file is empty");
+    };
+    ensure!(
+        classifier.classify(digit)?.digit == label,
+        "the released model misreads a {label}"
+    );
+    Ok(version)
+}

@@ -1,0 +1,130 @@
+//! `infer eval`: how well a model reads MNIST's test digits.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use models::CLASSES;
+use models::mnist::{Part, Split};
+use models::score::Score;
+use serde_json::json;
+
+use super::{EngineArgs, Format, percent, progress};
+
+/// Read MNIST's test digits and say how many were read right
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of MNIST's IDX files, plain or as .gz
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Digits between two steps of the progress bar.
+const BATCH: usize = 256;
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut classifier = args.engine.classifier()?;
+    let split = Split::read(&args.data, Part::Test)?;
+    let bar = progress(split.digits.len());
+    let mut score = Score::default();
+    for (digits, labels) in split.digits.chunks(BATCH).zip(split.labels.chunks(BATCH)) {
+        for (prediction, &label) in classifier.classify_all(digits)?.iter().zip(labels) {
+            score.add(label, prediction.digit, prediction.loss(label));
+        }
+        bar.inc(digits.len() as u64);
+    }
+    bar.finish_and_clear();
+    let mut out = io::stdout().lock();
+    match args.format {
+        Format::Text => out.write_all(text(&score, &args.engine.describe()).as_bytes())?,
+        Format::Json => writeln!(out, "{}", json(&score, &args.engine.describe()))?,
+        Format::Csv => out.write_all(csv(&score).as_bytes())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(score: &Score, by: &str) -> String {
+    let (low, high) = score.interval();
+    let mut text = format!(
+        "{} of {} digits read right by {by}\naccuracy {}, 95 % interval {} to {}\nloss     {:.4}\n\n",
+        score.hits(),
+        score.n(),
+        percent(score.accuracy()),
+        percent(low),
+        percent(high),
+        score.loss(),
+    );
+    text += "digit  accuracy   read as";
+    for answer in 0..CLASSES {
+        text += &format!("{answer:>5}");
+    }
+    for (digit, row) in score.confusion.iter().enumerate() {
+        let accuracy = percent(score.digit_accuracy(digit));
+        text += &format!("\n{digit:>5}  {accuracy:>8}          ");
+        for count in row {
+            text += &format!("{count:>5}");
+        }
+    }
+    text + "\n"
+}
+
+fn json(score: &Score, by: &str) -> serde_json::Value {
+    let (low, high) = score.interval();
+    json!({
+        "by": by,
+        "n": score.n(),
+        "hits": score.hits(),
+        "accuracy": score.accuracy(),
+        "interval": [low, high],
+        "loss": score.loss(),
+        "per_digit": score.per_digit(),
+        "confusion": score.confusion,
+    })
+}
+
+/// A row for each digit, with how often it was read as which.
+fn csv(score: &Score) -> String {
+    let mut csv = "digit,n,accuracy,as0,as1,as2,as3,as4,as5,as6,as7,as8,as9\n".to_owned();
+    for (digit, row) in score.confusion.iter().enumerate() {
+        let n: u32 = row.iter().sum();
+        let counts: Vec<_> = row.iter().map(u32::to_string).collect();
+        csv += &format!("{digit},{n},{},{}\n", score.digit_accuracy(digit), counts.join(","));
+    }
+    csv
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each digit twice, and once a 4 that is read as a 9.
+    fn sample() -> Score {
+        let mut score = Score::default();
+        for digit in 0..10 {
+            score.add(digit, digit, 0.0);
+            score.add(digit, digit, 0.1);
+        }
+        score.add(4, 9, 2.0);
+        score
+    }
+
+    #[test]
+    fn prints_a_table() {
+        insta::assert_snapshot!(text(&sample(), "tract"));
+    }
+
+    #[test]
+    fn prints_csv() {
+        insta::assert_snapshot!(csv(&sample()));
+    }
+
+    #[test]
+    fn prints_json() {
+        insta::assert_snapshot!(format!("{:#}", json(&sample(), "tract")));
+    }
+}

@@ -1,0 +1,86 @@
+//! `infer verify`: every engine against libtorch's logits, on this machine and without libtorch.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use infer::engine::{self, EngineError, EngineKind};
+use infer::verify::{BATCHES, verify};
+use models::GOLDEN;
+use models::golden::{Golden, TOLERANCE};
+use models::onnx::Model;
+
+use super::{ModelArgs, ThreadArgs, read_file};
+
+/// Prove on this machine that every engine computes what libtorch computed
+#[derive(clap::Args)]
+pub struct Args {
+    /// Digits with libtorch's logits [default: those of the released model, built in]
+    #[arg(long, value_name = "FILE")]
+    golden: Option<PathBuf>,
+    /// Only this engine, which then must be there [default: all that are found]
+    #[arg(long, value_enum)]
+    engine: Option<EngineKind>,
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    threads: ThreadArgs,
+}
+
+/// Largest golden file that is read.
+const MAX_GOLDEN_BYTES: u64 = 256 << 20;
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let golden = golden(args)?;
+    let onnx = args.model.read()?;
+    let model = Model::from_bytes(&onnx).with_context(|| args.model.name())?;
+    check_weights(&golden, &model)?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{} golden digits in batches of {BATCHES:?}, {} threads, tolerance {TOLERANCE:e}",
+        golden.digits.len(),
+        args.threads.get()
+    )?;
+    let (mut compared, mut failed) = (0, false);
+    for &kind in args.engine.as_ref().map_or(EngineKind::ALL, std::slice::from_ref) {
+        let result = engine::open(kind, &onnx, args.threads.get())
+            .and_then(|mut engine| verify(&mut *engine, model.input, &golden));
+        let (verdict, detail) = match result {
+            Ok(comparison) if comparison.is_equal() => ("equal", comparison.to_string()),
+            Ok(comparison) => ("DIFFERS", comparison.to_string()),
+            Err(error @ (EngineError::Library(_) | EngineError::Telemetry)) => ("missing", error.to_string()),
+            Err(error) => ("FAILS", error.to_string()),
+        };
+        compared += usize::from(verdict == "equal");
+        failed |= verdict != "equal" && (verdict != "missing" || args.engine.is_some());
+        writeln!(out, "{kind:6} {verdict:8} {detail}")?;
+    }
+    Ok(match compared > 0 && !failed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn golden(args: &Args) -> anyhow::Result<Golden> {
+    match &args.golden {
+        Some(path) => {
+            let bytes = read_file(path, MAX_GOLDEN_BYTES)?;
+            Golden::from_bytes(&bytes).with_context(|| path.display().to_string())
+        }
+        None => Golden::from_bytes(GOLDEN).context("the built-in golden digits"),
+    }
+}
+
+/// The logits must be those of the model's weights.
+fn check_weights(golden: &Golden, model: &Model) -> anyhow::Result<()> {
+    match &model.contract {
+        Some(contract) if contract.weights_sha256 != golden.weights_sha256 => bail!(
+            "the model and the golden digits belong to different weights, {} and {}: name both with --model and --golden",
+            contract.weights_sha256,
+            golden.weights_sha256
+        ),
+        _ => Ok(()),
+    }
+}
