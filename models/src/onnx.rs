@@ -117,6 +117,13 @@ impl Preprocessing {
     }
 }
 
+impl ModelProto {
+    /// The file, with the fields that [`proto`] knows and no others; equal models give equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+}
+
 impl TensorProto {
     /// A tensor of floats, flat in `values`.
     pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
@@ -577,7 +584,7 @@ mod tests {
         let mut graph = model.graph.take().unwrap();
         change(&mut model, &mut graph);
         model.graph.get_or_insert(graph);
-        Model::from_bytes(&model.encode_to_vec())
+        Model::from_bytes(&model.to_bytes())
     }
 
     #[track_caller]
@@ -672,7 +679,7 @@ mod tests {
     #[test]
     fn refuses_what_is_no_onnx_file() {
         assert!(matches!(Model::from_bytes(b"<html>"), Err(OnnxError::Decode(_))));
-        let whole = sample().encode_to_vec();
+        let whole = sample().to_bytes();
         assert!(matches!(
             Model::from_bytes(&whole[..whole.len() - 1]),
             Err(OnnxError::Decode(_))
