@@ -1,2 +1,163 @@
-//! stub
-fn main() {}
+//! The command `exporter`: weights in, an ONNX file out that every engine found here has proven equal to libtorch.
+
+mod source;
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use exporter::graph::{Options, export};
+use exporter::verify::{Check, verify};
+use infer::verify::BATCHES;
+use models::onnx::{InputKind, MAX_BATCH};
+use models::{artefact, golden};
+use source::Source;
+
+/// Writes trained weights as an ONNX file, once every engine found here has proven it equal to libtorch.
+///
+/// Exports the newest run; without a run, the released weights.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 written; 1 failed, and nothing was written; 2 wrong usage."
+)]
+struct Args {
+    /// The ONNX file to write
+    #[arg(value_name = "MODEL.onnx", value_parser = model_path)]
+    model: PathBuf,
+    /// Export these weights instead of the newest run's
+    #[arg(long, value_name = "FILE", conflicts_with = "runs")]
+    weights: Option<PathBuf>,
+    /// Folder of the runs
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+    /// Digits with libtorch's logits for the weights [default: golden.safetensors beside the weights]
+    #[arg(long, value_name = "FILE")]
+    golden: Option<PathBuf>,
+    /// Keep batch norms as nodes instead of folding them into the convolutions
+    #[arg(long)]
+    no_fold: bool,
+    /// Fix the batch [default: any]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_BATCH as i64))]
+    batch: Option<u16>,
+    /// What the graph takes
+    #[arg(long, value_enum, default_value_t = Input::F32)]
+    input: Input,
+    /// Add a second output `probabilities`
+    #[arg(long)]
+    softmax: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Input {
+    /// Normalised floats [batch, 1, 28, 28]
+    F32,
+    /// Raw bytes [batch, 28, 28], which the graph normalises
+    U8,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    check_place(&args.model)?;
+    // Before any thread runs; without effect, ONNX Runtime is reported as missing.
+    let _ = infer::engine::disable_telemetry();
+    let source = Source::read(args.weights.as_deref(), &args.runs, args.golden.as_deref())?;
+    note(format_args!("exporting {source}"));
+    let onnx = export(&source.weights, &args.options()).to_bytes();
+    let checks = verify(&onnx, &source.golden).context("the export is refused and nothing is written")?;
+    artefact::write(&args.model, &onnx).with_context(|| format!("cannot write {}", args.model.display()))?;
+    checks.iter().for_each(note_check);
+    report(&args.model, &onnx)?;
+    note_next(&args.model, source.golden_path.as_deref());
+    Ok(())
+}
+
+impl Args {
+    fn options(&self) -> Options {
+        Options {
+            fold_norms: !self.no_fold,
+            batch: self.batch.map(usize::from),
+            input: match self.input {
+                Input::F32 => InputKind::Float32,
+                Input::U8 => InputKind::Uint8,
+            },
+            softmax: self.softmax,
+        }
+    }
+}
+
+/// Keeps a likely slip from overwriting weights.
+fn model_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        return Err("this is the file to write; --weights names the weights".into());
+    }
+    Ok(path)
+}
+
+fn check_place(model: &Path) -> anyhow::Result<()> {
+    if model.is_dir() {
+        bail!(
+            "{} is a folder: name the file to write, such as {}",
+            model.display(),
+            model.join("model.onnx").display()
+        );
+    }
+    match model.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            bail!("the folder {} does not exist: make it first", folder.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn note_check(check: &Check) {
+    let engine = check.engine;
+    match &check.outcome {
+        Ok(comparison) => note(format_args!(
+            "{engine}: {comparison}, at batch {BATCHES:?}; allowed {:.0e}",
+            golden::TOLERANCE
+        )),
+        Err(missing) => note(format_args!("{engine}: not checked. {missing}")),
+    }
+}
+
+/// The result on stdout, where a closed pipe is no failure.
+fn report(model: &Path, onnx: &[u8]) -> std::io::Result<()> {
+    let sum = artefact::sha256(onnx);
+    match writeln!(
+        std::io::stdout(),
+        "{}: {} bytes, SHA-256 {sum}",
+        model.display(),
+        onnx.len()
+    ) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+fn note_next(model: &Path, golden: Option<&Path>) {
+    let model = model.display();
+    let golden = golden.map_or(String::new(), |path| format!(" --golden {}", path.display()));
+    note(format_args!(
+        "next: cargo run -p infer -- classify --model {model} FILE...\n      \
+         cargo run -p infer -- verify --model {model}{golden}"
+    ));
+}
+
+/// A line on stderr; where stderr is closed, nobody listens.
+fn note(line: std::fmt::Arguments) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,8 @@
+//! Writes trained weights as an ONNX file, without libtorch and without Python.
+//!
+//! [`graph::export`] walks the network once and records a node for each of its operations; [`verify::verify`] is the gate
+//! that the file must pass before it is written: every engine computes libtorch's logits from it.
+#![forbid(unsafe_code)]
+
+pub mod graph;
+pub mod verify;
