@@ -29,7 +29,7 @@ const MIN_CONTRAST: u8 = 16;
 pub enum GlyphError {
     /// No picture in a known format, or broken.
     #[error("not a readable picture: {0}")]
-    Decode(#[from] ImageError),
+    Decode(ImageError),
     /// The picture is larger than what is decoded.
     #[error("the picture is too large: at most {MAX_SIDE} pixels a side and {} MiB decoded are read", MAX_DECODED_BYTES >> 20)]
     TooLarge,
@@ -66,7 +66,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, GlyphError> {
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
-        .map_err(ImageError::IoError)?;
+        .map_err(|error| GlyphError::Decode(error.into()))?;
     reader.limits(limits);
     let too_large = |error| match error {
         ImageError::Limits(_) => GlyphError::TooLarge,
@@ -76,7 +76,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, GlyphError> {
     if decoder.total_bytes() > MAX_DECODED_BYTES {
         return Err(GlyphError::TooLarge);
     }
-    let orientation = decoder.orientation()?;
+    let orientation = decoder.orientation().map_err(too_large)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(too_large)?;
     image.apply_orientation(orientation);
     Ok(image)

@@ -29,7 +29,7 @@ pub struct Golden {
 pub enum GoldenError {
     /// Not a safetensors file, or a tensor is missing.
     #[error("not a golden file: {0}")]
-    Format(#[from] safetensors::SafeTensorError),
+    Format(safetensors::SafeTensorError),
     /// A tensor has another shape or type.
     #[error("tensor {name} has type {dtype:?} and shape {shape:?}, which is not what a golden file has")]
     Tensor {
@@ -51,15 +51,21 @@ impl Golden {
     /// # Errors
     /// When the file has another format, or a tensor is missing or has another shape or type.
     pub fn from_bytes(bytes: &[u8]) -> Result<Golden, GoldenError> {
-        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(GoldenError::Format)?;
         let weights_sha256 = metadata
             .metadata()
             .as_ref()
             .and_then(|map| map.get("weights_sha256").cloned());
-        let file = SafeTensors::deserialize(bytes)?;
-        let n = file.tensor("labels")?.shape().first().copied().unwrap_or(0);
+        let file = SafeTensors::deserialize(bytes).map_err(GoldenError::Format)?;
+        let n = file
+            .tensor("labels")
+            .map_err(GoldenError::Format)?
+            .shape()
+            .first()
+            .copied()
+            .unwrap_or(0);
         let tensor = |name, dtype, shape: &[usize]| {
-            let view = file.tensor(name)?;
+            let view = file.tensor(name).map_err(GoldenError::Format)?;
             if view.dtype() != dtype || view.shape() != shape {
                 let shape = view.shape().to_vec();
                 return Err(GoldenError::Tensor {

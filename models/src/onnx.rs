@@ -175,7 +175,7 @@ pub enum OnnxError {
     TooLarge(u64),
     /// Not protobuf, or not ONNX's messages.
     #[error("it is not an ONNX file: {0}")]
-    Decode(#[from] prost::DecodeError),
+    Decode(prost::DecodeError),
     /// Something of ONNX that we do not take.
     #[error("it uses {0}, which is not supported: export one flat graph with its tensors inside")]
     Unsupported(String),
@@ -208,7 +208,7 @@ impl Model {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(OnnxError::TooLarge(bytes.len() as u64));
         }
-        let proto = ModelProto::decode(bytes)?;
+        let proto = ModelProto::decode(bytes).map_err(OnnxError::Decode)?;
         if !proto.functions.is_empty() {
             return Err(OnnxError::Unsupported("functions".into()));
         }

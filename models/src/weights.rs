@@ -48,13 +48,13 @@ pub struct Training {
 pub enum WeightsError {
     /// Not a safetensors file.
     #[error("not a safetensors file: {0}")]
-    Format(#[from] SafeTensorError),
+    Format(SafeTensorError),
     /// The header does not name the network.
     #[error("the header has no key \"{HEADER_KEY}\" that names the network: was the file written by `trainer`?")]
     NoHeader,
     /// The header cannot be read.
     #[error("the header's key \"{HEADER_KEY}\" cannot be read: {0}")]
-    Header(#[source] serde_json::Error),
+    Header(serde_json::Error),
     /// A tensor is missing.
     #[error("tensor {0} is missing")]
     Missing(String),
@@ -146,7 +146,7 @@ impl Weights {
     /// When the file is no such file, does not name its network, or a tensor is missing, unknown, of another shape or
     /// type, or holds a number that is not finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Weights, WeightsError> {
-        let (_, metadata) = SafeTensors::read_metadata(bytes)?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(WeightsError::Format)?;
         let header = metadata.metadata().as_ref().and_then(|map| map.get(HEADER_KEY));
         let header: Header =
             serde_json::from_str(header.ok_or(WeightsError::NoHeader)?).map_err(WeightsError::Header)?;
@@ -157,7 +157,7 @@ impl Weights {
             .map(|p| (p.name, p.shape))
             .collect();
         let mut tensors = BTreeMap::new();
-        for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
+        for (name, view) in SafeTensors::deserialize(bytes).map_err(WeightsError::Format)?.iter() {
             let name = name.to_owned();
             let Some(expected) = shapes.get(&name) else {
                 return Err(WeightsError::Unknown(name));
