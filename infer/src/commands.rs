@@ -76,16 +76,13 @@ impl ModelArgs {
 }
 
 impl EngineArgs {
-    /// Model, engine and threads in words.
-    pub fn describe(&self) -> String {
-        let threads = self.threads.get();
-        format!("{} on {}, {threads} threads", self.model.name(), self.engine)
-    }
-
     /// The model on its engine.
     pub fn classifier(&self) -> anyhow::Result<Classifier> {
         let bytes = self.model.read()?;
-        Classifier::open(self.engine, &bytes, self.threads.get()).with_context(|| self.model.name())
+        Classifier::open(self.engine, &bytes, self.threads.get()).map_err(|error| match error.is_missing() {
+            true => error.into(),
+            false => anyhow::Error::new(error).context(self.model.name()),
+        })
     }
 }
 

@@ -112,6 +112,13 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether the engine is not there at all, whatever the model.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, EngineError::Library(_) | EngineError::Telemetry)
+    }
+}
+
 /// Makes an engine that runs an ONNX file on up to `threads` threads.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! released model that is built in:
 //!
 //! ```
-//! # let picture = "tests/seven.png";
+//! # let picture = "../models/samples/7.png";
 //! let digit = infer::glyph::read(&std::fs::read(picture)?)?;
 //! let prediction = infer::Classifier::released()?.classify(&digit)?;
 //! println!("{} ({:.1} %)", prediction.digit, 100.0 * prediction.confidence);

@@ -2,9 +2,10 @@
 
 use models::CLASSES;
 use models::golden::argmax;
+use serde::Serialize;
 
 /// What a model answers for one digit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     /// The most probable digit; the smallest of equal ones.
     pub digit: u8,
@@ -12,6 +13,7 @@ pub struct Prediction {
     pub confidence: f32,
     /// Probability of each digit, which together are 1.
     pub probabilities: [f32; CLASSES],
+    #[serde(skip)]
     log_probabilities: [f64; CLASSES],
 }
 

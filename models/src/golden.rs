@@ -57,13 +57,8 @@ impl Golden {
             .as_ref()
             .and_then(|map| map.get("weights_sha256").cloned());
         let file = SafeTensors::deserialize(bytes).map_err(GoldenError::Format)?;
-        let n = file
-            .tensor("labels")
-            .map_err(GoldenError::Format)?
-            .shape()
-            .first()
-            .copied()
-            .unwrap_or(0);
+        let labels = file.tensor("labels").map_err(GoldenError::Format)?;
+        let n = labels.shape().first().copied().unwrap_or(0);
         let tensor = |name, dtype, shape: &[usize]| {
             let view = file.tensor(name).map_err(GoldenError::Format)?;
             if view.dtype() != dtype || view.shape() != shape {

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use indicatif::ProgressBar;
 use infer::glyph::{self, GlyphError};
 use infer::{Digit, Prediction};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{EngineArgs, Format, percent, progress, read_up_to};
 
@@ -103,7 +103,8 @@ impl Failures {
             Some(GlyphError::Blank) => self.blank += 1,
             _ => self.other += 1,
         }
-        let _ = writeln!(io::stderr(), "error: {}: {error:#}", file.display());
+        let problem = format!("{error:#}");
+        let _ = writeln!(io::stderr(), "error: {}: {}", file.display(), problem.trim_end());
     }
 
     fn exit_code(&self) -> ExitCode {
@@ -176,7 +177,7 @@ impl Table {
         let mut out = io::stdout().lock();
         match self.format {
             Format::Text => writeln!(out, "{}", text_row(&file, self.width, prediction))?,
-            Format::Json => writeln!(out, "{}", json_row(&file, prediction))?,
+            Format::Json => writeln!(out, "{}", json_row(&file, prediction)?)?,
             Format::Csv => out.write_all(&csv_row(&file, prediction)?)?,
         }
         if self.show {
@@ -202,13 +203,14 @@ fn text_row(file: &str, width: usize, prediction: &Prediction) -> String {
     )
 }
 
-fn json_row(file: &str, prediction: &Prediction) -> serde_json::Value {
-    json!({
-        "file": file,
-        "digit": prediction.digit,
-        "confidence": prediction.confidence,
-        "probabilities": prediction.probabilities,
-    })
+fn json_row(file: &str, prediction: &Prediction) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        file: &'a str,
+        #[serde(flatten)]
+        prediction: &'a Prediction,
+    }
+    serde_json::to_string(&Row { file, prediction })
 }
 
 fn csv_row(file: &str, prediction: &Prediction) -> io::Result<Vec<u8>> {

@@ -39,63 +39,86 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bar.inc(digits.len() as u64);
     }
     bar.finish_and_clear();
-    let mut out = io::stdout().lock();
-    match args.format {
-        Format::Text => out.write_all(text(&score, &args.engine.describe()).as_bytes())?,
-        Format::Json => writeln!(out, "{}", json(&score, &args.engine.describe()))?,
-        Format::Csv => out.write_all(csv(&score).as_bytes())?,
-    }
+    let report = Report {
+        score,
+        model: args.engine.model.name(),
+        engine: args.engine.engine.name(),
+        threads: args.engine.threads.get(),
+    };
+    let printed = match args.format {
+        Format::Text => report.text(),
+        Format::Json => format!("{}\n", report.json()),
+        Format::Csv => report.csv(),
+    };
+    io::stdout().lock().write_all(printed.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(score: &Score, by: &str) -> String {
-    let (low, high) = score.interval();
-    let mut text = format!(
-        "{} of {} digits read right by {by}\naccuracy {}, 95 % interval {} to {}\nloss     {:.4}\n\n",
-        score.hits(),
-        score.n(),
-        percent(score.accuracy()),
-        percent(low),
-        percent(high),
-        score.loss(),
-    );
-    text += "digit  accuracy   read as";
-    for answer in 0..CLASSES {
-        text += &format!("{answer:>5}");
-    }
-    for (digit, row) in score.confusion.iter().enumerate() {
-        let accuracy = percent(score.digit_accuracy(digit));
-        text += &format!("\n{digit:>5}  {accuracy:>8}          ");
-        for count in row {
-            text += &format!("{count:>5}");
+/// A score, and what earned it.
+struct Report {
+    score: Score,
+    model: String,
+    engine: &'static str,
+    threads: usize,
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let score = &self.score;
+        let (low, high) = score.interval();
+        let mut text = format!(
+            "{} on {}, {} threads: {} of {} digits read right\naccuracy {}, 95 % interval {} to {}\nloss     {:.4}\n\n",
+            self.model,
+            self.engine,
+            self.threads,
+            score.hits(),
+            score.n(),
+            percent(score.accuracy()),
+            percent(low),
+            percent(high),
+            score.loss(),
+        );
+        text += "digit  accuracy   read as";
+        for answer in 0..CLASSES {
+            text += &format!("{answer:>5}");
         }
+        for (digit, row) in score.confusion.iter().enumerate() {
+            let accuracy = percent(score.digit_accuracy(digit));
+            text += &format!("\n{digit:>5}  {accuracy:>8}          ");
+            for count in row {
+                text += &format!("{count:>5}");
+            }
+        }
+        text + "\n"
     }
-    text + "\n"
-}
 
-fn json(score: &Score, by: &str) -> serde_json::Value {
-    let (low, high) = score.interval();
-    json!({
-        "by": by,
-        "n": score.n(),
-        "hits": score.hits(),
-        "accuracy": score.accuracy(),
-        "interval": [low, high],
-        "loss": score.loss(),
-        "per_digit": score.per_digit(),
-        "confusion": score.confusion,
-    })
-}
-
-/// A row for each digit, with how often it was read as which.
-fn csv(score: &Score) -> String {
-    let mut csv = "digit,n,accuracy,as0,as1,as2,as3,as4,as5,as6,as7,as8,as9\n".to_owned();
-    for (digit, row) in score.confusion.iter().enumerate() {
-        let n: u32 = row.iter().sum();
-        let counts: Vec<_> = row.iter().map(u32::to_string).collect();
-        csv += &format!("{digit},{n},{},{}\n", score.digit_accuracy(digit), counts.join(","));
+    fn json(&self) -> serde_json::Value {
+        let (low, high) = self.score.interval();
+        json!({
+            "model": self.model,
+            "engine": self.engine,
+            "threads": self.threads,
+            "n": self.score.n(),
+            "hits": self.score.hits(),
+            "accuracy": self.score.accuracy(),
+            "interval": [low, high],
+            "loss": self.score.loss(),
+            "per_digit": self.score.per_digit(),
+            "confusion": self.score.confusion,
+        })
     }
-    csv
+
+    /// A row for each digit, with how often it was read as which.
+    fn csv(&self) -> String {
+        let mut csv = "digit,n,accuracy,as0,as1,as2,as3,as4,as5,as6,as7,as8,as9\n".to_owned();
+        for (digit, row) in self.score.confusion.iter().enumerate() {
+            let n: u32 = row.iter().sum();
+            let counts: Vec<_> = row.iter().map(u32::to_string).collect();
+            let accuracy = self.score.digit_accuracy(digit);
+            csv += &format!("{digit},{n},{accuracy},{}\n", counts.join(","));
+        }
+        csv
+    }
 }
 
 #[cfg(test)]
@@ -103,28 +126,33 @@ mod tests {
     use super::*;
 
     /// Each digit twice, and once a 4 that is read as a 9.
-    fn sample() -> Score {
+    fn sample() -> Report {
         let mut score = Score::default();
         for digit in 0..10 {
             score.add(digit, digit, 0.0);
             score.add(digit, digit, 0.1);
         }
         score.add(4, 9, 2.0);
-        score
+        Report {
+            score,
+            model: "released model".into(),
+            engine: "tract",
+            threads: 2,
+        }
     }
 
     #[test]
     fn prints_a_table() {
-        insta::assert_snapshot!(text(&sample(), "tract"));
+        insta::assert_snapshot!(sample().text());
     }
 
     #[test]
     fn prints_csv() {
-        insta::assert_snapshot!(csv(&sample()));
+        insta::assert_snapshot!(sample().csv());
     }
 
     #[test]
     fn prints_json() {
-        insta::assert_snapshot!(format!("{:#}", json(&sample(), "tract")));
+        insta::assert_snapshot!(format!("{:#}", sample().json()));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use infer::engine::{self, EngineError, EngineKind};
+use infer::engine::{self, EngineKind};
 use infer::verify::{BATCHES, verify};
 use models::GOLDEN;
 use models::golden::{Golden, TOLERANCE};
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (verdict, detail) = match result {
             Ok(comparison) if comparison.is_equal() => ("equal", comparison.to_string()),
             Ok(comparison) => ("DIFFERS", comparison.to_string()),
-            Err(error @ (EngineError::Library(_) | EngineError::Telemetry)) => ("missing", error.to_string()),
+            Err(error) if error.is_missing() => ("missing", error.to_string()),
             Err(error) => ("FAILS", error.to_string()),
         };
         compared += usize::from(verdict == "equal");

@@ -1,11 +1,13 @@
 //! Glue to ONNX Runtime: finds and loads the library once a process, with its telemetry off.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::{env, fs};
 
 use models::onnx::{InputKind, Model};
 use models::{PIXELS, SIDE};
+use ort::LoadDynamicError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
@@ -139,7 +141,7 @@ fn environment() -> Result<Environment, EngineError> {
         return Err(EngineError::Library(format!("{} is no file", path.display())));
     }
     // No `ort::Error` may exist before the library is loaded: it would itself load one, and panic where there is none.
-    let builder = ort::init_from(&path).map_err(|error| EngineError::Library(error.to_string()))?;
+    let builder = ort::init_from(&path).map_err(|error| EngineError::Library(load_problem(&error)))?;
     let environment = builder
         .with_telemetry(false)
         .build()
@@ -147,6 +149,17 @@ fn environment() -> Result<Environment, EngineError> {
     // What fails is returned as an error; ONNX Runtime would print it as well.
     environment.set_log_level(LogLevel::Fatal);
     Ok(slot.insert(environment).clone())
+}
+
+/// What the system's loader says is only in the source of its error.
+fn load_problem(error: &LoadDynamicError) -> String {
+    match error {
+        LoadDynamicError::Dlopen { error: dlopen, .. } => match dlopen.source() {
+            Some(source) => source.to_string(),
+            None => error.to_string(),
+        },
+        _ => error.to_string(),
+    }
 }
 
 /// What `ORT_DYLIB_PATH` names, else what `make setup` made, else what the system finds.

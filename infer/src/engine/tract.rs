@@ -6,11 +6,15 @@ use std::io::Cursor;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
+use anyhow::{Context, bail, ensure};
 use models::onnx::{InputKind, Model};
 use models::{CLASSES, SIDE};
 use tract_onnx::prelude::*;
 
 use super::{Engine, EngineError, EngineKind, bytes};
+
+/// Largest tensor between two layers; ours have a thousandth of it for one digit.
+const MAX_TENSOR_BYTES: usize = 512 << 20;
 
 /// A plan for a fixed number of digits, with its state.
 #[derive(Clone)]
@@ -48,7 +52,7 @@ impl Engine for Tract {
             let outputs = self.state.run(tvec!(input.into()))?;
             let output = outputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
             if output.len() != logits.len() {
-                anyhow::bail!("its output has shape {:?}", outputs[0].shape());
+                bail!("its output has shape {:?}", outputs[0].shape());
             }
             logits.copy_from_slice(output);
             Ok(())
@@ -65,17 +69,32 @@ fn plan(model: &Model, onnx: &[u8], batch: usize) -> TractResult<TypedSimpleStat
         InputKind::Float32 => f32::fact([batch, 1, SIDE, SIDE]),
         InputKind::Uint8 => u8::fact([batch, SIDE, SIDE]),
     };
-    let plan = tract_onnx::onnx()
+    let model = tract_onnx::onnx()
         .model_for_read(&mut Cursor::new(onnx))?
         .with_outputs_by_name([&model.logits_name])?
         .with_input_fact(0, input.into())?
-        .into_optimized()?
-        .into_runnable()?;
-    let output = plan.model().output_fact(0)?;
+        .into_optimized()?;
+    check_sizes(&model)?;
+    let output = model.output_fact(0)?;
     if output.shape.as_concrete() != Some(&[batch, CLASSES]) || output.datum_type != f32::datum_type() {
-        anyhow::bail!("its output is {output:?}, expected [{batch}, {CLASSES}] float32");
+        bail!("its output is {output:?}, expected [{batch}, {CLASSES}] float32");
     }
-    plan.spawn()
+    model.into_runnable()?.spawn()
+}
+
+/// A failed allocation would end the process.
+fn check_sizes(model: &TypedModel) -> TractResult<()> {
+    for output in model.nodes().iter().flat_map(|node| &node.outputs) {
+        let shape = output
+            .fact
+            .shape
+            .as_concrete()
+            .context("a shape is not known before the run")?;
+        let size = output.fact.datum_type.size_of();
+        let bytes = shape.iter().fold(size, |bytes, &dim| bytes.saturating_mul(dim));
+        ensure!(bytes <= MAX_TENSOR_BYTES, "a tensor of shape {shape:?} is too large");
+    }
+    Ok(())
 }
 
 /// Runs tract and makes one line of what goes wrong. tract panics on some malformed graphs: that is an error too,
