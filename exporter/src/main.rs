@@ -19,10 +19,7 @@ use source::Source;
 ///
 /// Exports the newest run; without a run, the released weights.
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Exit codes: 0 written; 1 failed, and nothing was written; 2 wrong usage."
-)]
+#[command(version, after_help = "Exit codes: 0 written, 1 failed, 2 wrong usage.")]
 struct Args {
     /// The ONNX file to write
     #[arg(value_name = "MODEL.onnx", value_parser = model_path)]
@@ -79,7 +76,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let checks = verify(&onnx, &source.golden).context("the export is refused and nothing is written")?;
     artefact::write(&args.model, &onnx).with_context(|| format!("cannot write {}", args.model.display()))?;
     checks.iter().for_each(note_check);
-    report(&args.model, &onnx)?;
+    report(&args.model, &onnx).context("the file is written, but stdout fails")?;
     note_next(&args.model, source.golden_path.as_deref());
     Ok(())
 }

@@ -21,7 +21,10 @@ pub enum GateError {
     #[error("the exported model is not usable")]
     Model(#[from] OnnxError),
     /// The logits are of another network.
-    #[error("the golden logits belong to weights with SHA-256 {golden}, and the exported ones have {exported}")]
+    #[error(
+        "the golden logits belong to weights with SHA-256 {golden}, and the exported ones have {exported}: \
+         `cargo run -p trainer -- golden --weights FILE` makes their own"
+    )]
     OtherWeights {
         /// SHA-256 that the golden file names.
         golden: String,

@@ -31,8 +31,8 @@ pub const MAX_BYTES: u64 = 64 << 20;
 /// Largest batch that a graph may be fixed to.
 pub const MAX_BATCH: usize = 4096;
 
-/// Most nodes that a graph may have; ours has 20.
-const MAX_NODES: usize = 4096;
+/// Most nodes that a graph may have; ours has 20. tract's time to load grows with the square.
+const MAX_NODES: usize = 1000;
 /// Highest rank of a tensor.
 const MAX_RANK: usize = 8;
 
