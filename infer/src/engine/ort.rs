@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::{env, fs};
 
+use models::SIDE;
 use models::onnx::{InputKind, Model};
-use models::{PIXELS, SIDE};
 use ort::LoadDynamicError;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::value::TensorRef;
 
-use super::{Engine, EngineError, EngineKind, bytes};
+use super::{Engine, EngineError, EngineKind, bytes, count};
 
 /// ONNX Runtime sends telemetry unless this is 1 before the library is loaded.
 const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
@@ -82,7 +82,7 @@ impl Ort {
     }
 
     fn try_run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), String> {
-        let n = digits.len() / PIXELS;
+        let n = count(digits, logits);
         let raw;
         let input = match self.input {
             InputKind::Float32 => {

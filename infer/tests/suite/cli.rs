@@ -1,0 +1,298 @@
+//! The command as a user runs it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use infer::engine::EngineKind;
+use models::GOLDEN;
+use models::golden::Golden;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::is_here;
+
+/// The program.
+pub const INFER: &str = env!("CARGO_BIN_EXE_infer");
+
+/// A picture of `digit`.
+pub fn sample(digit: u8) -> PathBuf {
+    samples().join(format!("{digit}.png"))
+}
+
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/samples")
+}
+
+fn infer<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
+    Command::new(INFER).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[track_caller]
+fn check(output: &Output, code: i32, said: &str) {
+    let text = format!("{}{}", stdout(output), stderr(output));
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains(said), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+/// A picture without ink.
+fn blank() -> Vec<u8> {
+    [b"P5 28 28 255\n".as_slice(), &[255; 28 * 28]].concat()
+}
+
+#[test]
+fn help_reads_well() {
+    for command in ["", "classify", "eval", "info", "verify", "doctor"] {
+        let args = [command, "--help"].into_iter().filter(|arg| !arg.is_empty());
+        let name = if command.is_empty() { "infer" } else { command };
+        let output = Command::new(INFER).args(args).env("COLUMNS", "100").output().unwrap();
+        insta::assert_snapshot!(format!("help-{name}"), stdout(&output));
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    check(&infer(["classify"]), 2, "<FILE>");
+    check(&infer(["classify", "--engine", "steam", "x.png"]), 2, "tract");
+    check(&infer(["eval", "--threads", "0"]), 2, "--threads");
+}
+
+#[test]
+fn classifies_a_folder_in_order() {
+    let output = infer([Path::new("classify"), &samples()]);
+    check(&output, 0, "top three");
+    let digits: Vec<_> = stdout(&output)
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().nth(1).unwrap())
+        .collect();
+    assert_eq!(digits, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+}
+
+#[test]
+fn prints_json_lines() {
+    let output = infer(["classify".into(), "--format=json".into(), sample(3), sample(8)]);
+    check(&output, 0, "");
+    for (line, digit) in stdout(&output).lines().zip([3, 8]) {
+        let row: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(row["digit"], digit);
+        assert_eq!(row["file"], sample(digit).display().to_string());
+        let probabilities: Vec<f64> = serde_json::from_value(row["probabilities"].clone()).unwrap();
+        assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        assert_eq!(row["confidence"], row["probabilities"][usize::from(digit)]);
+    }
+}
+
+#[test]
+fn prints_csv() {
+    let picture = std::fs::read(sample(4)).unwrap();
+    let folder = folder(&[("a, \"b\".png", &picture)]);
+    let output = infer([Path::new("classify"), Path::new("--format=csv"), folder.path()]);
+    let mut reader = csv::Reader::from_reader(&output.stdout[..]);
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0][0].ends_with("a, \"b\".png") && &rows[0][1] == "4" && rows[0].len() == 13);
+}
+
+#[test]
+fn shows_what_the_network_sees() {
+    let output = infer(["classify".into(), "--show".into(), sample(1)]);
+    check(&output, 0, "@@");
+    assert_eq!(stdout(&output).lines().count(), 2 + 28);
+}
+
+#[test]
+fn reads_standard_input() {
+    let mut command = Command::new(INFER);
+    let output = command
+        .args(["classify", "-"])
+        .stdin(std::fs::File::open(sample(5)).unwrap())
+        .output()
+        .unwrap();
+    check(&output, 0, "-         5");
+}
+
+#[test]
+fn answers_the_good_files_among_bad_ones() {
+    let bad = folder(&[("broken.png", b"\x89PNG\r\n\x1a\nno"), ("blank.pgm", &blank())]);
+    let files = [
+        sample(2),
+        bad.path().join("broken.png"),
+        bad.path().join("blank.pgm"),
+        bad.path().join("none.png"),
+    ];
+    let output = infer([PathBuf::from("classify")].iter().chain(&files));
+    check(&output, 1, "  2  ");
+    let errors: Vec<_> = stderr(&output).lines().collect();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    for (error, problem) in errors
+        .iter()
+        .zip(["not a readable picture", "is blank", "No such file"])
+    {
+        assert!(error.starts_with("error: ") && error.contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn a_blank_picture_exits_with_3() {
+    let folder = folder(&[("blank.pgm", &blank())]);
+    check(&infer([Path::new("classify"), folder.path()]), 3, "no digit found");
+}
+
+#[test]
+fn an_empty_folder_is_an_error() {
+    let folder = folder(&[("notes.txt", b"no picture")]);
+    check(
+        &infer([Path::new("classify"), folder.path()]),
+        1,
+        "no pictures in this folder",
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let mut command = Command::new(INFER);
+    command
+        .arg("classify")
+        .args(vec![sample(6); 2000])
+        .args(["--format", "json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    check(&output, 0, "");
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_model_must_be_a_model_file() {
+    let folder = folder(&[("text.onnx", b"no model")]);
+    let model = |path: &Path| infer([Path::new("info"), Path::new("--model"), path]);
+    check(&model(&folder.path().join("text.onnx")), 1, "it is not an ONNX file");
+    check(&model(&folder.path().join("none.onnx")), 1, "No such file");
+    check(&model(folder.path()), 1, "not a file");
+    #[cfg(unix)]
+    {
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        check(&model(&pipe), 1, "not a file");
+    }
+}
+
+#[test]
+fn info_says_what_the_file_says() {
+    let output = infer(["info"]);
+    check(&output, 0, "contract      version 1");
+    check(&output, 0, "input         input float32 [batch, 1, 28, 28]");
+}
+
+/// The golden digits as MNIST's test set.
+fn golden_as_mnist() -> TempDir {
+    let golden = Golden::from_bytes(GOLDEN).unwrap();
+    let n = golden.digits.len() as u32;
+    let header = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<_>>();
+    let mut images = header(&[0x803, n, 28, 28]);
+    images.extend(golden.digits.iter().flat_map(|digit| digit.0));
+    let labels = [header(&[0x801, n]), golden.labels].concat();
+    folder(&[("t10k-images-idx3-ubyte", &images), ("t10k-labels-idx1-ubyte", &labels)])
+}
+
+#[test]
+fn evaluates_in_every_format() {
+    let data = golden_as_mnist();
+    let eval = |format: &str| {
+        let args = ["eval", "--format", format, "--data"].map(Path::new);
+        infer(args.into_iter().chain([data.path()]))
+    };
+    check(&eval("text"), 0, "95 % interval");
+    check(&eval("csv"), 0, "digit,n,accuracy");
+    let json: Value = serde_json::from_slice(&eval("json").stdout).unwrap();
+    assert!(json["accuracy"].as_f64().unwrap() > 0.95, "{json}");
+    check(&infer(["eval", "--data", "no/such/folder"]), 1, "run `make setup`");
+}
+
+#[test]
+fn verifies_every_engine() {
+    let output = infer(["verify"]);
+    check(&output, 0, "tract  equal");
+    check(
+        &output,
+        0,
+        if is_here(EngineKind::Ort) {
+            "ort    equal"
+        } else {
+            "ort    missing"
+        },
+    );
+}
+
+#[test]
+fn verify_tells_other_logits_and_other_weights() {
+    let mut golden = Golden::from_bytes(GOLDEN).unwrap();
+    golden.logits[0] += 0.001;
+    let folder = folder(&[("off.safetensors", &golden.to_bytes())]);
+    let verify = |name: &str| infer([Path::new("verify"), Path::new("--golden"), &folder.path().join(name)]);
+    check(&verify("off.safetensors"), 1, "tract  DIFFERS");
+    golden.weights_sha256 = "0".repeat(64);
+    std::fs::write(folder.path().join("other.safetensors"), golden.to_bytes()).unwrap();
+    check(&verify("other.safetensors"), 1, "belong to different weights");
+}
+
+#[test]
+fn says_what_is_wrong_with_onnx_runtime() {
+    let folder = folder(&[("text.so", b"no library")]);
+    for library in [Path::new("/nonexistent"), &folder.path().join("text.so"), folder.path()] {
+        let infer = |args: &[&str]| {
+            let mut command = Command::new(INFER);
+            command.args(args).arg(sample(0)).env("ORT_DYLIB_PATH", library);
+            command.output().unwrap()
+        };
+        let output = infer(&["classify", "--engine", "ort"]);
+        check(&output, 1, "error: ONNX Runtime cannot be used");
+        check(&output, 1, "Run `make setup`");
+        check(&infer(&["classify", "--engine", "tract"]), 0, "");
+    }
+    let verify = Command::new(INFER)
+        .arg("verify")
+        .env("ORT_DYLIB_PATH", "/nonexistent")
+        .output()
+        .unwrap();
+    check(&verify, 0, "ort    missing");
+}
+
+#[test]
+fn the_doctor_finds_the_built_in_engine() {
+    check(&infer(["doctor"]), 0, "tract  ok");
+}
+
+#[test]
+fn telemetry_is_off_whatever_the_environment_says() {
+    if !is_here(EngineKind::Ort) {
+        return;
+    }
+    let mut command = Command::new(INFER);
+    command
+        .args(["classify", "--engine", "ort"])
+        .arg(sample(9))
+        .env_remove("ORT_DISABLE_TELEMETRY");
+    check(&command.output().unwrap(), 0, "  9  ");
+}
