@@ -21,16 +21,16 @@ pub struct Settings {
     #[arg(long, value_enum, default_value = "adam")]
     pub optimizer: OptimizerKind,
     /// Learning rate
-    #[arg(long, default_value_t = 0.001, value_parser = positive)]
+    #[arg(long, visible_alias = "lr", value_name = "RATE", default_value_t = 0.001, value_parser = positive)]
     pub learning_rate: f64,
     /// Digits a training step
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=60_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=60_000))]
     pub batch_size: u32,
     /// Passes over the training digits
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub epochs: u32,
     /// Seed of the initial weights and of the order of the digits
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Train on the first N digits only, for a quick try
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]

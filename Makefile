@@ -1,0 +1,40 @@
+# The pipeline as targets. `make demo` and `make test` need nothing prepared.
+.PHONY: help setup demo test lint check bench release-model model-card clean
+
+# What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
+export THREEBLOCK_REQUIRE_ORT := 1
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+setup: ## fetch libtorch, ONNX Runtime and MNIST into .deps/ and data/ (CUDA=1 for the CUDA build)
+	@./scripts/setup.sh
+
+demo: setup ## train for about a minute, export, verify, classify
+	@./scripts/demo.sh
+
+test: setup ## all tests of all crates
+	cargo test --workspace
+
+lint: setup ## formatting, clippy, documentation, and that only trainer depends on libtorch
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	! cargo tree -p models -p exporter -p infer -p benches -i tch 2>/dev/null | grep .
+
+check: lint test ## lints and all tests
+
+bench: setup ## latency and accuracy of every engine, libtorch included; writes benches/results.json and the README's table
+	cargo bench -p trainer
+	cargo bench
+
+release-model: setup ## train the published setting on all of MNIST and release it into models/
+	cargo run -p trainer
+	cargo run -p exporter -- --release
+	cargo run -p benches --bin model-card
+
+model-card: setup ## measure the released model and write models/README.md
+	cargo run -p benches --bin model-card
+
+clean: ## remove what was built; keeps .deps/, data/ and runs/
+	cargo clean

@@ -1,0 +1,87 @@
+//! Measured numbers as Markdown, and the markers in a document between which they stand.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use models::artefact;
+
+use crate::results::Row;
+
+/// The rows as Markdown. Within a batch size and number of threads, the ratio says how much faster than ONNX Runtime.
+pub fn markdown(rows: &[Row], missing: &[(String, String)]) -> String {
+    let mut table = String::from(
+        "| engine | precision | batch | threads | n | median us | p99 us | digits/s | x ONNX Runtime | accuracy | worst digit | load ms |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for row in rows {
+        let like = |other: &&Row| (other.batch, other.threads) == (row.batch, row.threads);
+        let reference = rows
+            .iter()
+            .filter(like)
+            .find(|other| other.engine == "ort" && other.precision == "f32");
+        table += &format!(
+            "| {} | {} | {} | {} | {} | {:.1} | {:.1} | {:.0} | {} | {} | {} | {:.1} |\n",
+            row.engine,
+            row.precision,
+            row.batch,
+            row.threads,
+            row.n,
+            row.median_us,
+            row.p99_us,
+            row.digits_per_s,
+            reference.map_or("-".into(), |reference| format!(
+                "{:.2}",
+                reference.median_us / row.median_us
+            )),
+            row.accuracy.map_or("-".into(), |accuracy| format!("{accuracy:.4}")),
+            row.per_digit.map_or("-".into(), worst_digit),
+            row.load_ms,
+        );
+    }
+    for (engine, why) in missing {
+        table += &format!("\n`{engine}` is missing: {why}\n");
+    }
+    table
+}
+
+fn worst_digit(per_digit: [f64; models::CLASSES]) -> String {
+    let digits = per_digit.iter().enumerate();
+    let (digit, accuracy) = digits.min_by(|a, b| a.1.total_cmp(b.1)).expect("there are ten");
+    format!("{digit}: {accuracy:.4}")
+}
+
+/// Puts `text` between `<!-- name:start -->` and `<!-- name:end -->` of a document.
+///
+/// # Errors
+/// When the document or its markers are missing, or it cannot be written.
+pub fn insert(document: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let context = || format!("cannot write the table {name} into {}", document.display());
+    let old = std::fs::read_to_string(document).with_context(context)?;
+    artefact::write(document, replaced(&old, name, text).with_context(context)?.as_bytes()).with_context(context)
+}
+
+fn replaced(document: &str, name: &str, text: &str) -> anyhow::Result<String> {
+    let (start, end) = (format!("<!-- {name}:start -->"), format!("<!-- {name}:end -->"));
+    let (head, rest) = document
+        .split_once(&start)
+        .with_context(|| format!("{start} is missing"))?;
+    let (_, tail) = rest
+        .split_once(&end)
+        .with_context(|| format!("{end} is missing after {start}"))?;
+    ensure!(!text.contains("-->"), "a table holds no markers");
+    Ok(format!("{head}{start}\n{}\n{end}{tail}", text.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_what_stands_between_the_markers() {
+        let document = "a\n<!-- t:start -->\nold\n<!-- t:end -->\nb\n";
+        let new = replaced(document, "t", "new\n").unwrap();
+        assert_eq!(new, "a\n<!-- t:start -->\nnew\n<!-- t:end -->\nb\n");
+        assert_eq!(replaced(&new, "t", "new\n").unwrap(), new);
+        assert!(replaced(document, "u", "new").is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The program `trainer` as its user meets it, on tiny made-up digits.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use models::golden::Golden;
+use models::weights::Weights;
+use rand::{Rng, SeedableRng};
+use tempfile::TempDir;
+
+/// A folder with MNIST's four files: digits are noise, with a bright row that tells the label.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    for (prefix, n) in [("train", 130u32), ("t10k", 70)] {
+        let labels: Vec<u8> = (0..n).map(|i| (i * 7 % 10) as u8).collect();
+        let mut pixels = vec![0u8; n as usize * models::PIXELS];
+        rng.fill_bytes(&mut pixels);
+        for (digit, label) in pixels.chunks_mut(models::PIXELS).zip(&labels) {
+            digit.iter_mut().for_each(|pixel| *pixel /= 8);
+            let row = (usize::from(*label) * 2 + 4) * models::SIDE;
+            digit[row..row + models::SIDE].fill(255);
+        }
+        write_idx(
+            &folder,
+            &format!("{prefix}-images-idx3-ubyte"),
+            &[0x803, n, 28, 28],
+            &pixels,
+        );
+        write_idx(&folder, &format!("{prefix}-labels-idx1-ubyte"), &[0x801, n], &labels);
+    }
+    folder
+}
+
+fn write_idx(folder: &TempDir, name: &str, header: &[u32], data: &[u8]) {
+    let mut bytes: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).collect();
+    bytes.extend(data);
+    std::fs::write(folder.path().join(name), bytes).unwrap();
+}
+
+fn start(folder: &Path, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_trainer"))
+        .args(arguments)
+        .env("OMP_NUM_THREADS", "1")
+        .current_dir(folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    start(folder, arguments).wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[track_caller]
+fn fails(folder: &Path, arguments: &[&str], code: i32, message: &str) {
+    let output = run(folder, arguments);
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(message), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn a_run_keeps_everything_and_overwrites_nothing() {
+    let folder = folder();
+    let arguments = ["--data", ".", "--epochs", "2", "--batch-size", "16"];
+    let output = run(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cargo run -p exporter -- model.onnx"));
+
+    let file = |name: &str| std::fs::read(folder.path().join("runs/1").join(name)).unwrap();
+    let weights = Weights::from_bytes(&file("weights.safetensors")).unwrap();
+    assert_eq!((weights.training.epochs, weights.training.train_digits), (2, 130));
+    let golden = Golden::from_bytes(&file("golden.safetensors")).unwrap();
+    assert_eq!(golden.digits.len(), 70, "as many as there are");
+    assert_eq!(golden.weights_sha256, weights.sha256());
+    let settings: serde_json::Value = serde_json::from_slice(&file("settings.json")).unwrap();
+    assert_eq!(settings["settings"]["batch_size"], 16);
+    assert_eq!(settings["libtorch"], env!("LIBTORCH_VERSION"));
+    assert_eq!(text(&file("metrics.jsonl")).lines().count(), 2);
+    let csv = text(&file("metrics.csv"));
+    let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(columns, [27, 27, 27]);
+
+    run(folder.path(), &arguments);
+    assert_eq!(file("weights.safetensors"), weights.to_bytes());
+    let again = std::fs::read(folder.path().join("runs/2/weights.safetensors")).unwrap();
+    assert!(
+        again == weights.to_bytes(),
+        "the same seed gives the same weights, bit for bit"
+    );
+    run(
+        folder.path(),
+        &["--data", ".", "--epochs", "2", "--batch-size", "16", "--seed", "1"],
+    );
+    let other = std::fs::read(folder.path().join("runs/3/weights.safetensors")).unwrap();
+    assert!(other != again, "another seed gives other weights");
+}
+
+#[test]
+fn learns() {
+    let folder = folder();
+    run(folder.path(), &["--data", ".", "--epochs", "8", "--batch-size", "16"]);
+    let weights = std::fs::read(folder.path().join("runs/1/weights.safetensors")).unwrap();
+    let training = Weights::from_bytes(&weights).unwrap().training;
+    assert!(training.test_accuracy > 0.9, "{training:?}");
+}
+
+#[test]
+fn golden_logits_are_computed_anew() {
+    let folder = folder();
+    run(folder.path(), &["--data", ".", "--epochs", "1"]);
+    let weights = "runs/1/weights.safetensors";
+    let output = run(
+        folder.path(),
+        &[
+            "golden",
+            "--weights",
+            weights,
+            "--data",
+            ".",
+            "--output",
+            "g",
+            "--digits",
+            "5",
+        ],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let golden = |name: &str| Golden::from_bytes(&std::fs::read(folder.path().join(name)).unwrap()).unwrap();
+    let (kept, anew) = (golden("runs/1/golden.safetensors"), golden("g"));
+    assert_eq!(anew.digits.len(), 5);
+    for (a, b) in anew.logits.iter().zip(&kept.logits) {
+        assert!((a - b).abs() < 1e-4);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_after_the_step_and_keeps_what_was_reached() {
+    let folder = folder();
+    let child = start(
+        folder.path(),
+        &["--data", ".", "--epochs", "10000", "--batch-size", "2"],
+    );
+    let weights = folder.path().join("runs/1/weights.safetensors");
+    while !weights.exists() {
+        std::thread::yield_now();
+    }
+    let killed = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("ended by Ctrl-C"));
+    Weights::from_bytes(&std::fs::read(weights).unwrap()).unwrap();
+    assert!(folder.path().join("runs/1/golden.safetensors").exists());
+}
+
+#[test]
+fn a_diverged_training_says_so() {
+    let folder = folder();
+    let arguments = [
+        "--data",
+        ".",
+        "--learning-rate",
+        "1e30",
+        "--optimizer",
+        "sgd",
+        "--epochs",
+        "1",
+    ];
+    fails(folder.path(), &arguments, 1, "the training diverged");
+    assert!(folder.path().join("runs/1/metrics.csv").exists());
+}
+
+#[test]
+fn mistakes_are_answered_clearly() {
+    let folder = folder();
+    fails(folder.path(), &[], 1, "run `make setup`");
+    fails(
+        folder.path(),
+        &["--learning-rate", "NaN"],
+        2,
+        "expected a number over 0",
+    );
+    fails(folder.path(), &["--epochs", "0"], 2, "--epochs");
+    fails(
+        folder.path(),
+        &["--activation", "gelu"],
+        2,
+        "possible values: relu, sigmoid, tanh",
+    );
+    fails(folder.path(), &["golden", "--weights", "none"], 1, "cannot read none");
+    fails(
+        folder.path(),
+        &["golden", "--weights", "t10k-labels-idx1-ubyte"],
+        1,
+        "not a safetensors file",
+    );
+    if !tch::Cuda::is_available() {
+        fails(
+            folder.path(),
+            &["--data", ".", "--device", "cuda"],
+            1,
+            "finds no CUDA device",
+        );
+    }
+}
+
+#[test]
+fn help() {
+    let output = run(Path::new("."), &["--help"]);
+    insta::assert_snapshot!(text(&output.stdout));
+}
