@@ -12,7 +12,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Below it lies [`engine`]: the trait [`Engine`](engine::Engine), which knows only numbers, and its implementations.
+//! Below it lies [`engine`]: the trait [`Engine`], which knows only numbers, and its implementations.
 //! [`verify`] proves that an engine computes what libtorch computed. The program `infer` puts a command line on all this.
 #![deny(unsafe_code)]
 
