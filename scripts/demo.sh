@@ -13,14 +13,19 @@ cargo run -q -p trainer -- --epochs 1 --runs "$demo/runs"
 step "2. Export the weights as ONNX; the file appears only if tract and ONNX Runtime compute what libtorch did"
 cargo run -q -p exporter -- --runs "$demo/runs" "$demo/model.onnx"
 
-step "3. Prove it once more from the file, as anyone with the file can"
-cargo run -q -p infer -- verify --model "$demo/model.onnx" --golden "$demo/runs/1/golden.safetensors"
+step "3. Prove it once more, with libtorch's logits for all 10,000 test digits"
+cargo run -q -p trainer -- golden --weights "$demo/runs/1/weights.safetensors" --digits 10000 --output "$demo/all.safetensors"
+cargo run -q -p infer -- verify --model "$demo/model.onnx" --golden "$demo/all.safetensors"
 
 step "4. Read ten pictures with the new model"
 cargo run -q -p infer -- classify --model "$demo/model.onnx" models/samples
 
-step "5. Read MNIST's 10,000 test digits, with the new model and with the released one"
+step "5. Read MNIST's 10,000 test digits with the new model, and with the released one"
 cargo run -q -p infer -- eval --model "$demo/model.onnx"
-cargo run -q -p infer -- eval
+echo
+cargo run -q -p infer -- eval | head -n 3
 
-step "The demo's files are gone. The same with yours: cargo run -p trainer; cargo run -p exporter -- model.onnx"
+step "Done. The demo's files are removed; now with yours:"
+echo "cargo run -p trainer                       # the published setting, ten epochs, into runs/"
+echo "cargo run -p exporter -- model.onnx        # the newest run as ONNX"
+echo "cargo run -p infer -- classify digit.png   # the released model; --model model.onnx for yours"
