@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use models::mnist::Split;
+use models::network::NetworkSpec;
 use models::score::Score;
 use models::weights::Training;
 use tch::Device;
@@ -38,17 +39,11 @@ impl Progress {
             seed,
             ..
         } = settings;
-        let network = settings.network();
+        let NetworkSpec { activation, residual } = settings.network();
+        let threads = tch::get_num_threads();
         eprintln!(
-            "training {:?}{} on {train_digits} digits: {optimizer:?}, learning rate {learning_rate}, batch {batch_size}, \
-             {epochs} epochs, seed {seed}, {device:?}, {} threads, into {}",
-            network.activation,
-            if network.residual {
-                " with residual"
-            } else {
-                " without residual"
-            },
-            tch::get_num_threads(),
+            "training {activation:?}, residual {residual}, on {train_digits} digits: {optimizer:?}, learning rate {learning_rate}, \
+             batch {batch_size}, epochs {epochs}, seed {seed}, device {device:?}, threads {threads}, into {}",
             run.folder().display()
         );
         let bar = if io::stderr().is_terminal() {
