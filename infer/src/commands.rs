@@ -124,7 +124,7 @@ pub fn read_up_to(reader: impl Read, max: u64) -> io::Result<Vec<u8>> {
 
 /// A bar over `n` steps on stderr, where that is a terminal.
 pub fn progress(n: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len}  {per_sec}  {eta} left");
+    let style = ProgressStyle::with_template("{wide_bar} {human_pos} of {human_len}, {eta} left");
     ProgressBar::new(n as u64).with_style(style.expect("the template is right"))
 }
 

@@ -4,12 +4,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{Context, bail, ensure};
 use infer::Classifier;
 use infer::engine::EngineKind;
 use models::golden::Golden;
 use models::mnist::{Part, Split};
+use models::onnx::Model;
 use models::{GOLDEN, RELEASED_ONNX};
+
+use super::percent;
 
 /// Say what is found on this machine, and what to do about what is missing
 #[derive(clap::Args)]
@@ -33,6 +36,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         working += usize::from(found.is_ok());
         line(kind.name(), found)?;
     }
+    line("model", model())?;
     let data = Split::read(&args.data, Part::Test);
     let data = data.map(|split| format!("{} test digits in {}", split.digits.len(), args.data.display()));
     line("data", data.map_err(Into::into))?;
@@ -71,13 +75,24 @@ fn cpu() -> String {
     format!("{cores} cores; {}", names.collect::<Vec<_>>().join(" "))
 }
 
+/// What the released model is.
+fn model() -> anyhow::Result<String> {
+    let model = Model::from_bytes(RELEASED_ONNX)?;
+    let contract = model.contract.context("the released model has no contract")?;
+    let accuracy = percent(contract.training.test_accuracy);
+    Ok(format!(
+        "built in, {accuracy} on MNIST's test digits, weights {:.12}",
+        contract.weights_sha256
+    ))
+}
+
 /// Version of an engine that reads the first golden digit right with the released model.
 fn engine(kind: EngineKind) -> anyhow::Result<String> {
     let version = kind.version()?;
     let golden = Golden::from_bytes(GOLDEN)?;
     let mut classifier = Classifier::open(kind, RELEASED_ONNX, 1)?;
     let (Some(digit), Some(&label)) = (golden.digits.first(), golden.labels.first()) else {
-        anyhow::bail!("the built-in golden file is empty");
+        bail!("the built-in golden file is empty");
     };
     ensure!(
         classifier.classify(digit)?.digit == label,

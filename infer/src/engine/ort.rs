@@ -28,13 +28,21 @@ pub struct Ort {
     logits_name: String,
 }
 
-/// Product, version and where the library was looked for.
+/// Product, version or commit, and where the library was looked for.
 pub fn version() -> Result<String, EngineError> {
     environment()?;
-    let build = ort::info();
-    let version = build.split_once("git-branch=rel-").map_or(build, |(_, rest)| rest);
-    let version = version.split([',', ' ']).next().unwrap_or(version);
-    Ok(format!("ONNX Runtime {version} from {}", library().display()))
+    // Only a build from a release branch says its version here; the call that always does is unsafe.
+    let version = build_info("git-branch=rel-").or(build_info("git-commit-id="));
+    Ok(format!(
+        "ONNX Runtime {} from {}",
+        version.unwrap_or("of unknown version"),
+        library().display()
+    ))
+}
+
+fn build_info(key: &str) -> Option<&'static str> {
+    let (_, rest) = ort::info().split_once(key)?;
+    rest.split([',', ' ']).next()
 }
 
 /// Makes sure that ONNX Runtime will be loaded with its telemetry off, by the variable `ORT_DISABLE_TELEMETRY`.

@@ -268,7 +268,7 @@ fn says_what_is_wrong_with_onnx_runtime() {
         };
         let output = infer(&["classify", "--engine", "ort"]);
         check(&output, 1, "error: ONNX Runtime cannot be used");
-        check(&output, 1, "Run `make setup`");
+        check(&output, 1, "run `make setup`");
         check(&infer(&["classify", "--engine", "tract"]), 0, "");
     }
     let verify = Command::new(INFER)

@@ -15,10 +15,7 @@ fn is_here(kind: EngineKind) -> bool {
         return true;
     };
     assert!(std::env::var_os("THREEBLOCK_REQUIRE_ORT").is_none(), "{error}");
-    skipped(&format!(
-        "{kind} is not here: {}",
-        error.to_string().replace('\n', ". ")
-    ));
+    skipped(&format!("{kind} is not here: {error}"));
     false
 }
 
