@@ -67,7 +67,7 @@ impl Report {
         let score = &self.score;
         let (low, high) = score.interval();
         let mut text = format!(
-            "{} on {}, {} threads: {} of {} digits read right\naccuracy {}, 95 % interval {} to {}\nloss     {:.4}\n\n",
+            "{} on {}, threads {}: {} of {} digits read right\naccuracy {}, 95 % interval {} to {}\nloss     {:.4}\n\n",
             self.model,
             self.engine,
             self.threads,

@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "{} golden digits in batches of {BATCHES:?}, {} threads, tolerance {TOLERANCE:e}",
+        "{} golden digits in batches of {BATCHES:?}, threads {}, tolerance {TOLERANCE:e}",
         golden.digits.len(),
         args.threads.get()
     )?;
