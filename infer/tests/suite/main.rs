@@ -4,6 +4,7 @@ mod cli;
 mod engines;
 mod graphs;
 mod hostile;
+mod readme;
 
 use std::io::Write;
 
