@@ -65,7 +65,7 @@ python_checkers() {
 libtorch() {
   local to=$DEPS/libtorch
   if [ -n "${LIBTORCH_USE_PYTORCH:-}" ]; then
-    python3 -c "import torch; assert torch.__version__.split('+')[0] == '$TORCH', torch.__version__" \
+    python3 2>/dev/null -c "import torch; assert torch.__version__.split('+')[0] == '$TORCH', torch.__version__" \
       || fail "LIBTORCH_USE_PYTORCH is set, but python3 has no torch $TORCH: pip install torch==$TORCH, or unset it"
     LIBTORCH_CONFIG='LIBTORCH_USE_PYTORCH = "1"'
     say libtorch "$TORCH from python3's torch"; return
