@@ -143,6 +143,16 @@ impl Split {
         })
     }
 
+    /// Takes the last `n` digits away, as a split of their own; all where there are fewer.
+    pub fn split_off(&mut self, n: usize) -> Split {
+        let rest = self.digits.len().saturating_sub(n);
+        Split {
+            digits: self.digits.split_off(rest),
+            labels: self.labels.split_off(rest),
+            sha256: self.sha256.clone(),
+        }
+    }
+
     /// The first `n` digits; all where there are fewer.
     pub fn truncate(&mut self, n: usize) {
         self.digits.truncate(n);
@@ -224,6 +234,18 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
+
+    #[test]
+    fn splits_off_the_last_digits() {
+        let mut split = Split {
+            digits: (0..5).map(|i| Digit([i; PIXELS])).collect(),
+            labels: (0..5).collect(),
+            sha256: ["a".into(), "b".into()],
+        };
+        let rest = split.split_off(2);
+        assert_eq!((split.labels, rest.labels), (vec![0, 1, 2], vec![3, 4]));
+        assert_eq!((split.digits.len(), rest.digits[0]), (3, Digit([3; PIXELS])));
+    }
 
     fn idx(words: &[u32], data: &[u8]) -> Vec<u8> {
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
