@@ -4,9 +4,11 @@
 //! that came of it into a [`run::Run`] folder. The exporter takes up from there.
 #![forbid(unsafe_code)]
 
+pub mod augment;
 pub mod data;
 pub mod net;
 pub mod optim;
+pub mod outliers;
 pub mod progress;
 pub mod run;
 pub mod settings;

@@ -1,0 +1,233 @@
+//! Digits as other hands, pens and papers would have made them: a batch in, as many altered digits out.
+//!
+//! Every digit draws its own numbers from the caller's generator, never from libtorch's, so that a seed fixes them all.
+
+use models::glyph::INK_BOX;
+use models::{SIDE, digit};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
+
+/// Rotation in degrees, to either side.
+const ROTATION: f64 = 12.0;
+/// Slant, as columns a row, to either side.
+const SHEAR: f64 = 0.25;
+/// Width and height as fractions of what they were, each its own.
+const SCALE: std::ops::Range<f64> = 0.85..1.15;
+/// Shift in pixels, in both directions to either side.
+const SHIFT: f64 = 2.0;
+/// Knots a side of the elastic field, and how far a knot moves at most, in pixels.
+const KNOTS: i64 = 6;
+const ELASTIC: f64 = 1.2;
+/// Fraction of the digits whose strokes get thicker, and by how many pixels to each side at most.
+const THICKER: (f64, f64) = (0.35, 1.6);
+/// Fraction of the digits whose strokes get thinner, and how much of a pixel each side loses at most.
+const THINNER: (f64, f64) = (0.25, 0.8);
+/// Fraction of the digits that are blurred, and how much of a mean over 3x3 pixels goes into them at most.
+const BLUR: (f64, f64) = (0.25, 0.8);
+/// Exponent of the grey levels: under 1 fattens the soft edges, over 1 thins them.
+const GAMMA: std::ops::Range<f64> = 0.7..1.4;
+/// Brightness of the ink.
+const CONTRAST: std::ops::Range<f64> = 0.6..1.1;
+/// Fraction of the digits that get noise, and its amplitude at most, full ink being 1.
+const NOISE: (f64, f64) = (0.2, 0.2);
+
+/// A pixel in libtorch's coordinates, which go from -1 to 1 over the picture.
+pub(crate) const PIXEL: f64 = 2.0 / SIDE as f64;
+
+/// Alters normalised digits `[n, 1, 28, 28]`. Where a digit gets no noise, its ground stays ground.
+pub fn augment(digits: &Tensor, rng: &mut ChaCha8Rng) -> Tensor {
+    let _no_grad = tch::no_grad_guard();
+    let mut draw = Draw {
+        rng,
+        n: digits.size()[0],
+        device: digits.device(),
+    };
+    let thicker = draw.sometimes(THICKER);
+    let (motion, elastic) = (draw.motion(&thicker), draw.elastic());
+    let ink = warp(&to_ink(digits), &motion, &elastic);
+    let ink = strokes(&ink, &thicker, &draw.sometimes(THINNER));
+    from_ink(&light(&ink, &mut draw))
+}
+
+/// Normalised digits as ink: 0 is the ground, 1 is full ink.
+pub(crate) fn to_ink(digits: &Tensor) -> Tensor {
+    let (ground, full) = (f64::from(digit::normalize(0)), f64::from(digit::normalize(255)));
+    (digits - ground) / (full - ground)
+}
+
+/// The inverse of [`to_ink`].
+pub(crate) fn from_ink(ink: &Tensor) -> Tensor {
+    let (ground, full) = (f64::from(digit::normalize(0)), f64::from(digit::normalize(255)));
+    ink * (full - ground) + ground
+}
+
+/// Where each digit's pixels come from, a number for each digit, `[n, 1]`.
+pub(crate) struct Motion {
+    /// Angle in radians.
+    pub rotation: Tensor,
+    /// Columns a row.
+    pub shear: Tensor,
+    /// Columns of the digit that become one, and its rows.
+    pub shrink: (Tensor, Tensor),
+    /// Shift to the left and up, in libtorch's coordinates.
+    pub shift: (Tensor, Tensor),
+}
+
+/// Moves the ink along an affine map, and along the elastic field `[n, 28, 28, 2]` in libtorch's coordinates.
+pub(crate) fn warp(ink: &Tensor, motion: &Motion, elastic: &Tensor) -> Tensor {
+    const BILINEAR: i64 = 0;
+    const ZEROS: i64 = 0;
+    let (cos, sin) = (motion.rotation.cos(), motion.rotation.sin());
+    let (x, y) = &motion.shrink;
+    let rows = [
+        &cos * x,
+        (&cos * &motion.shear - &sin) * y,
+        motion.shift.0.shallow_clone(),
+        &sin * x,
+        (&sin * &motion.shear + &cos) * y,
+        motion.shift.1.shallow_clone(),
+    ];
+    let theta = Tensor::cat(&rows, 1).view([-1, 2, 3]);
+    let grid = Tensor::affine_grid_generator(&theta, ink.size(), false) + elastic;
+    ink.grid_sampler(&grid, BILINEAR, ZEROS, false)
+}
+
+/// Moves the edges of the strokes by `thicker - thinner` pixels, between the steps of a 3x3 maximum or minimum.
+pub(crate) fn strokes(ink: &Tensor, thicker: &Tensor, thinner: &Tensor) -> Tensor {
+    let maximum = |ink: &Tensor| ink.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false);
+    let each = |numbers: &Tensor| numbers.view([-1, 1, 1, 1]);
+    let thin = -maximum(&-ink);
+    let ink = ink + (thin - ink) * each(thinner);
+    let once = maximum(&ink);
+    let twice = maximum(&once);
+    let (first, second) = (thicker.clamp(0.0, 1.0), (thicker - 1.0).clamp(0.0, 1.0));
+    &ink + (&once - &ink) * each(&first) + (twice - &once) * each(&second)
+}
+
+/// Blur, gamma, contrast and noise; the ink stays in `0..=1`.
+fn light(ink: &Tensor, draw: &mut Draw) -> Tensor {
+    let each = |numbers: Tensor| numbers.view([-1, 1, 1, 1]);
+    let mean = ink.avg_pool2d([3, 3], [1, 1], [1, 1], false, true, None);
+    let ink = ink + (mean - ink) * each(draw.sometimes(BLUR));
+    let ink = ink.clamp(0.0, 1.0).pow(&each(draw.numbers(GAMMA))) * each(draw.numbers(CONTRAST));
+    let noise = draw.uniform(&ink.size(), -1.0..1.0) * each(draw.sometimes(NOISE));
+    (ink + noise).clamp(0.0, 1.0)
+}
+
+/// Random numbers as tensors on the batch's device.
+struct Draw<'a> {
+    rng: &'a mut ChaCha8Rng,
+    /// Digits of the batch.
+    n: i64,
+    device: Device,
+}
+
+impl Draw<'_> {
+    /// A digit that is to become thicker shrinks, so that it fills the same box afterwards.
+    fn motion(&mut self, thicker: &Tensor) -> Motion {
+        let grown: Tensor = thicker * (2.0 / INK_BOX as f64) + 1.0;
+        let (angle, shift) = (ROTATION.to_radians(), SHIFT * PIXEL);
+        Motion {
+            rotation: self.numbers(-angle..angle),
+            shear: self.numbers(-SHEAR..SHEAR),
+            shrink: (&grown / self.numbers(SCALE), &grown / self.numbers(SCALE)),
+            shift: (self.numbers(-shift..shift), self.numbers(-shift..shift)),
+        }
+    }
+
+    /// Knots that move each on its own, and the pixels between them smoothly.
+    fn elastic(&mut self) -> Tensor {
+        let side = SIDE as i64;
+        let knots = self.uniform(&[self.n, 2, KNOTS, KNOTS], -ELASTIC * PIXEL..ELASTIC * PIXEL);
+        knots
+            .upsample_bicubic2d([side, side], true, None, None)
+            .permute([0, 2, 3, 1])
+    }
+
+    fn uniform(&mut self, shape: &[i64], range: std::ops::Range<f64>) -> Tensor {
+        let range = range.start as f32..range.end as f32;
+        let n = shape.iter().product::<i64>();
+        let values: Vec<f32> = (0..n).map(|_| self.rng.random_range(range.clone())).collect();
+        Tensor::from_slice(&values).view(shape).to_device(self.device)
+    }
+
+    /// A number for each digit, `[n, 1]`.
+    fn numbers(&mut self, range: std::ops::Range<f64>) -> Tensor {
+        self.uniform(&[self.n, 1], range)
+    }
+
+    /// A number in `0..most` for a fraction of the digits and 0 for the others, `[n, 1]`.
+    fn sometimes(&mut self, (fraction, most): (f64, f64)) -> Tensor {
+        let chosen = self.numbers(0.0..1.0).lt(fraction).to_kind(Kind::Float);
+        self.numbers(0.0..most) * chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn rng(seed: u64) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(seed)
+    }
+
+    /// `n` thick vertical strokes, normalised.
+    fn ones(n: i64) -> Tensor {
+        let digits = Tensor::full(
+            [n, 1, 28, 28],
+            f64::from(digit::normalize(0)),
+            (Kind::Float, Device::Cpu),
+        );
+        let _ = digits
+            .narrow(2, 4, 20)
+            .narrow(3, 12, 4)
+            .fill_(f64::from(digit::normalize(255)));
+        digits
+    }
+
+    #[test]
+    fn a_seed_fixes_every_pixel() {
+        let digits = ones(5);
+        let first = augment(&digits, &mut rng(1));
+        assert_eq!(first.size(), [5, 1, 28, 28]);
+        assert_eq!(first, augment(&digits, &mut rng(1)));
+        assert_ne!(first, augment(&digits, &mut rng(2)));
+        let different = (first.get(0) - first.get(1)).abs().max().double_value(&[]);
+        assert!(different > 0.1, "each digit draws its own numbers");
+    }
+
+    #[test]
+    fn ground_stays_ground_and_ink_stays_ink() {
+        let digits = ones(200);
+        let altered = augment(&digits, &mut rng(0));
+        let (ground, full) = (f64::from(digit::normalize(0)), f64::from(digit::normalize(255)));
+        assert!(altered.min().double_value(&[]) >= ground - 1e-6);
+        assert!(altered.max().double_value(&[]) <= full + 1e-6);
+        let corners = altered.narrow(2, 0, 2).narrow(3, 0, 2).amax([1, 2, 3], false);
+        let clean = corners
+            .lt(ground + 1e-6)
+            .to_kind(Kind::Float)
+            .mean(Kind::Float)
+            .double_value(&[]);
+        assert!(clean > 0.7, "{clean}: only noise touches the corners");
+        let middle = altered.narrow(2, 10, 8).narrow(3, 10, 8).amax([1, 2, 3], false);
+        assert!(middle.min().double_value(&[]) > 0.0, "the stroke is still there");
+    }
+
+    #[test]
+    fn strokes_get_as_thick_as_asked() {
+        let ink = (ones(3) - f64::from(digit::normalize(0))) * f64::from(digit::STD);
+        let thicker = Tensor::from_slice(&[0f32, 1.5, 0.0]).view([3, 1]);
+        let thinner = Tensor::from_slice(&[0f32, 0.0, 0.5]).view([3, 1]);
+        let widths =
+            strokes(&ink, &thicker, &thinner)
+                .select(2, 14)
+                .sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Float);
+        for (width, expected) in Vec::<f32>::try_from(widths).unwrap().into_iter().zip([4.0, 7.0, 3.0]) {
+            assert!((width - expected).abs() < 1e-4, "{width} {expected}");
+        }
+    }
+}
