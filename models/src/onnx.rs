@@ -532,6 +532,7 @@ mod tests {
 
     fn contract() -> Contract {
         let training = Training {
+            recipe: "published".into(),
             optimizer: "adam".into(),
             learning_rate: 0.001,
             batch_size: 64,

@@ -25,6 +25,9 @@ pub struct Weights {
 /// How weights were trained: the settings, and what they reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
+    /// Name of the recipe, such as `best`; the settings below may differ from it.
+    #[serde(default = "published", skip_serializing_if = "is_published")]
+    pub recipe: String,
     /// Name of the optimizer, such as `adam`.
     pub optimizer: String,
     /// Learning rate; the peak, where it changes.
@@ -33,7 +36,7 @@ pub struct Training {
     pub batch_size: usize,
     /// Passes over the training digits.
     pub epochs: usize,
-    /// Seed of the initial weights and the order of the digits.
+    /// Seed of the initial weights, the order of the digits, and all that was drawn by chance.
     pub seed: u64,
     /// Number of training digits.
     pub train_digits: usize,
@@ -41,6 +44,15 @@ pub struct Training {
     pub test_accuracy: f64,
     /// Mean cross entropy on the test digits after the last epoch.
     pub test_loss: f64,
+}
+
+/// Weights that name no recipe are of the published one.
+fn published() -> String {
+    "published".into()
+}
+
+fn is_published(recipe: &str) -> bool {
+    recipe == "published"
 }
 
 /// Why weights cannot be used.
@@ -251,6 +263,7 @@ mod tests {
             .map(|p| (p.name, (0..p.shape.iter().product()).map(|i| (i % 7) as f32).collect()))
             .collect();
         let training = Training {
+            recipe: "best".into(),
             optimizer: "adam".into(),
             learning_rate: 0.001,
             batch_size: 64,

@@ -43,7 +43,7 @@ impl Dataset {
 
     /// The batches of one epoch in an order that depends on seed and epoch alone, `batch_size` digits each.
     /// The last one has what remains, unless that is a single digit, of which a batch norm has no variance.
-    pub fn batches(&self, batch_size: usize, seed: u64, epoch: u32) -> impl Iterator<Item = Dataset> {
+    pub fn batches(&self, batch_size: usize, seed: u64, epoch: u32) -> impl ExactSizeIterator<Item = Dataset> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(epoch) + 1);
         let mut order: Vec<i64> = (0..self.len() as i64).collect();

@@ -2,15 +2,18 @@
 //!
 //! [`train`] reads the digits, builds a [`net::Net`], steps an [`optim::Optimizer`] through the epochs and writes all
 //! that came of it into a [`run::Run`] folder. The exporter takes up from there.
+//! The recipe `best` also has [`augment`], [`outliers`], a [`schedule`] and an [`average`].
 #![forbid(unsafe_code)]
 
 pub mod augment;
+pub mod average;
 pub mod data;
 pub mod net;
 pub mod optim;
 pub mod outliers;
 pub mod progress;
 pub mod run;
+pub mod schedule;
 pub mod settings;
 pub mod train;
 

@@ -113,6 +113,23 @@ impl Net {
         Weights::new(self.spec, training, tensors)
     }
 
+    /// The same network with memory of its own, which no optimizer changes.
+    pub fn copy(&self) -> Net {
+        let copy = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach().copy());
+        Net {
+            spec: self.spec,
+            tensors: self.tensors.iter().map(copy).collect(),
+        }
+    }
+
+    /// Moves every tensor towards the other network's by the fraction `weight`; 1 makes them equal.
+    pub fn approach(&self, other: &Net, weight: f64) {
+        let _no_grad = tch::no_grad_guard();
+        for (name, tensor) in &self.tensors {
+            let _ = tensor.shallow_clone().lerp_(&other.tensors[name], weight);
+        }
+    }
+
     /// Device of the tensors.
     pub fn device(&self) -> Device {
         self.tensors["fc.bias"].device()

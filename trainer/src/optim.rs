@@ -27,14 +27,17 @@ struct Slot {
     first: Tensor,
     /// Mean of the squared gradients (Adam).
     second: Tensor,
+    weight_decay: f64,
 }
 
 impl Optimizer {
-    /// An optimizer that changes `tensors`.
-    pub fn new(kind: OptimizerKind, tensors: Vec<Tensor>) -> Optimizer {
+    /// An optimizer that changes `tensors`. Weights, which are matrices or kernels, are also pulled towards 0 by
+    /// `weight_decay` times themselves; biases and batch norms are not.
+    pub fn new(kind: OptimizerKind, tensors: Vec<Tensor>, weight_decay: f64) -> Optimizer {
         let slot = |tensor: Tensor| Slot {
             first: tensor.detach().zeros_like(),
             second: tensor.detach().zeros_like(),
+            weight_decay: if tensor.dim() > 1 { weight_decay } else { 0.0 },
             tensor,
         };
         Optimizer {
@@ -62,11 +65,20 @@ impl Optimizer {
 }
 
 impl Slot {
+    fn grad(&self) -> Tensor {
+        let grad = self.tensor.grad();
+        if self.weight_decay > 0.0 {
+            grad + &self.tensor * self.weight_decay
+        } else {
+            grad
+        }
+    }
+
     fn adam(&mut self, learning_rate: f64, steps: i32) {
         const BETA1: f64 = 0.9;
         const BETA2: f64 = 0.999;
         const EPSILON: f64 = 1e-8;
-        let grad = self.tensor.grad();
+        let grad = self.grad();
         let (correction1, correction2) = (1.0 - BETA1.powi(steps), 1.0 - BETA2.powi(steps));
         let _ = self.first.lerp_(&grad, 1.0 - BETA1);
         let _ = self
@@ -81,7 +93,7 @@ impl Slot {
 
     fn sgd(&mut self, learning_rate: f64) {
         const MOMENTUM: f64 = 0.9;
-        let grad = self.tensor.grad();
+        let grad = self.grad();
         let _ = self.first.g_mul_scalar_(MOMENTUM).g_add_(&grad);
         let _ = self.tensor.g_sub_(&((&self.first * MOMENTUM + grad) * learning_rate));
     }
@@ -96,14 +108,20 @@ mod tests {
 
     /// Ten steps of ours and of libtorch's optimizer on the same badly scaled bowl end at the same place.
     #[track_caller]
-    fn check(kind: OptimizerKind, theirs: impl Fn(&nn::VarStore) -> nn::Optimizer, learning_rate: f64) {
+    fn check(
+        kind: OptimizerKind,
+        weight_decay: f64,
+        theirs: impl Fn(&nn::VarStore) -> nn::Optimizer,
+        learning_rate: f64,
+    ) {
+        let start = Tensor::from_slice(&[3f32, -2.0, 5.0]).view([1, 3]);
         let scales = Tensor::from_slice(&[1f32, 30.0, 0.01]);
         let loss = |x: &Tensor| ((x - 1.0).square() * &scales).sum(Kind::Float);
 
-        let tensor = Tensor::from_slice(&[3f32, -2.0, 5.0]).set_requires_grad(true);
-        let mut ours = Optimizer::new(kind, vec![tensor.shallow_clone()]);
+        let tensor = start.copy().set_requires_grad(true);
+        let mut ours = Optimizer::new(kind, vec![tensor.shallow_clone()], weight_decay);
         let store = nn::VarStore::new(Device::Cpu);
-        let variable = store.root().var_copy("x", &tensor.detach());
+        let variable = store.root().var_copy("x", &start);
         let mut theirs = theirs(&store);
         for _ in 0..10 {
             ours.step(&loss(&tensor), learning_rate);
@@ -111,31 +129,41 @@ mod tests {
         }
         let difference = (&tensor - &variable).abs().max().double_value(&[]);
         assert!(difference <= 1e-6, "{difference}: {tensor} {variable}");
-        assert!(
-            (&tensor - Tensor::from_slice(&[3f32, -2.0, 5.0]))
-                .abs()
-                .min()
-                .double_value(&[])
-                > 1e-3
-        );
+        assert!((&tensor - start).abs().min().double_value(&[]) > 1e-3);
     }
 
     #[test]
     fn adam_is_libtorchs() {
-        check(
-            OptimizerKind::Adam,
-            |store| nn::Adam::default().build(store, 0.05).unwrap(),
-            0.05,
-        );
+        for wd in [0.0, 0.1] {
+            let adam = nn::Adam {
+                wd,
+                ..nn::Adam::default()
+            };
+            check(OptimizerKind::Adam, wd, |store| adam.build(store, 0.05).unwrap(), 0.05);
+        }
     }
 
     #[test]
     fn sgd_is_libtorchs() {
-        let sgd = nn::Sgd {
-            momentum: 0.9,
-            nesterov: true,
-            ..nn::Sgd::default()
-        };
-        check(OptimizerKind::Sgd, move |store| sgd.build(store, 0.01).unwrap(), 0.01);
+        for wd in [0.0, 0.1] {
+            let sgd = nn::Sgd {
+                momentum: 0.9,
+                nesterov: true,
+                wd,
+                ..nn::Sgd::default()
+            };
+            check(OptimizerKind::Sgd, wd, |store| sgd.build(store, 0.01).unwrap(), 0.01);
+        }
+    }
+
+    #[test]
+    fn only_weights_decay() {
+        let [weight, bias] = [[1, 1].as_slice(), &[1]]
+            .map(|shape| Tensor::ones(shape, (Kind::Float, Device::Cpu)).set_requires_grad(true));
+        let tensors = vec![weight.shallow_clone(), bias.shallow_clone()];
+        let mut optimizer = Optimizer::new(OptimizerKind::Sgd, tensors, 0.5);
+        optimizer.step(&((&weight + &bias).sum(Kind::Float) * 0.0), 1.0);
+        assert!(weight.double_value(&[0, 0]) < 0.5);
+        assert_eq!(bias.double_value(&[0]), 1.0);
     }
 }

@@ -32,6 +32,7 @@ impl Progress {
     /// Says what is about to be trained. Raising `stop` ends the training after the step.
     pub fn new(settings: &Settings, run: Run, train_digits: usize, device: Device, stop: Arc<AtomicBool>) -> Progress {
         let Settings {
+            recipe,
             optimizer,
             learning_rate,
             batch_size,
@@ -42,8 +43,8 @@ impl Progress {
         let NetworkSpec { activation, residual } = settings.network();
         let threads = tch::get_num_threads();
         eprintln!(
-            "training {activation:?}, residual {residual}, on {train_digits} digits: {optimizer:?}, learning rate {learning_rate}, \
-             batch {batch_size}, epochs {epochs}, seed {seed}, device {device:?}, threads {threads}, into {}",
+            "training {activation:?}, residual {residual}, on {train_digits} digits: recipe {recipe:?}, {optimizer:?}, learning \
+             rate {learning_rate}, batch {batch_size}, epochs {epochs}, seed {seed}, device {device:?}, threads {threads}, into {}",
             run.folder().display()
         );
         let bar = if io::stderr().is_terminal() {
@@ -96,6 +97,7 @@ impl Progress {
 
     fn training(&self, reached: &Epoch) -> Training {
         Training {
+            recipe: format!("{:?}", self.settings.recipe).to_lowercase(),
             optimizer: format!("{:?}", self.settings.optimizer).to_lowercase(),
             learning_rate: self.settings.learning_rate,
             batch_size: self.settings.batch_size as usize,

@@ -1,4 +1,4 @@
-//! Everything that decides a training run; its defaults are the published setting.
+//! Everything that decides a training run; its defaults are those of a [`Recipe`].
 
 use std::path::PathBuf;
 
@@ -7,34 +7,71 @@ use models::network::{Activation, NetworkSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::optim::OptimizerKind;
+use crate::schedule::Schedule;
 
 /// The settings of one run, as flags and as `settings.json`.
 #[derive(Clone, Debug, PartialEq, Args, Serialize, Deserialize)]
 pub struct Settings {
+    /// What the other flags are where they are not given
+    #[arg(long, value_enum, default_value = "published")]
+    pub recipe: Recipe,
     /// Activation function
     #[arg(long, value_enum, default_value = "relu")]
     pub activation: ActivationChoice,
     /// Residual shortcuts around the blocks
     #[arg(long, value_enum, default_value = "on")]
     pub residual: Switch,
-    /// Optimizer
-    #[arg(long, value_enum, default_value = "adam")]
+    /// Optimizer [best: sgd]
+    #[arg(long, value_enum, default_value = "adam", default_value_if("recipe", "best", "sgd"))]
     pub optimizer: OptimizerKind,
-    /// Learning rate
-    #[arg(long, visible_alias = "lr", value_name = "RATE", default_value_t = 0.001, value_parser = positive)]
+    /// Learning rate; the highest, where the schedule changes it [best: 0.1]
+    #[arg(long, visible_alias = "lr", value_name = "RATE", value_parser = positive)]
+    #[arg(default_value_t = 0.001, default_value_if("recipe", "best", "0.1"))]
     pub learning_rate: f64,
-    /// Digits a training step
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=60_000))]
+    /// How the learning rate goes through the training [best: one-cycle]
+    #[arg(
+        long,
+        value_enum,
+        default_value = "constant",
+        default_value_if("recipe", "best", "one-cycle")
+    )]
+    pub schedule: Schedule,
+    /// Pull of the weights of convolutions and linear layers towards 0 [best: 0.0005]
+    #[arg(long, value_name = "RATE", value_parser = fraction)]
+    #[arg(default_value_t = 0.0, default_value_if("recipe", "best", "0.0005"))]
+    pub weight_decay: f64,
+    /// Digits a training step [best: 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=60_000))]
+    #[arg(default_value_t = 64, default_value_if("recipe", "best", "128"))]
     pub batch_size: u32,
-    /// Passes over the training digits
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Passes over the training digits [best: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(default_value_t = 10, default_value_if("recipe", "best", "20"))]
     pub epochs: u32,
-    /// Seed of the initial weights and of the order of the digits
+    /// Alter the training digits: moved, slanted, bent, thicker, thinner, fainter, noisy [best: on]
+    #[arg(long, value_enum, default_value = "off", default_value_if("recipe", "best", "on"))]
+    pub augment: Switch,
+    /// Pictures of no digit in a step, as a fraction of its digits; all answers are equally wrong for them [best: 0.125]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    #[arg(default_value_t = 0.0, default_value_if("recipe", "best", "0.125"))]
+    pub outliers: f64,
+    /// Part of a digit's label that is spread over all ten [best: 0.005]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    #[arg(default_value_t = 0.0, default_value_if("recipe", "best", "0.005"))]
+    pub label_smoothing: f64,
+    /// How much of the averaged network a step keeps; 0 averages nothing [best: 0.998]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    #[arg(default_value_t = 0.0, default_value_if("recipe", "best", "0.998"))]
+    pub average: f64,
+    /// Seed of the initial weights, the order of the digits, and all that is drawn by chance
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Train on the first N digits only, for a quick try
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub train_digits: Option<u32>,
+    /// Keep the last N training digits apart and test on them instead of the test digits, to choose settings by
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub holdout: Option<u32>,
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceChoice,
@@ -59,6 +96,16 @@ impl Settings {
             residual: self.residual == Switch::On,
         }
     }
+}
+
+/// A set of settings. Single flags take precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipe {
+    /// The published setting
+    Published,
+    /// The most accurate network, which is also sure of thick, thin and crooked digits and unsure of what is none
+    Best,
 }
 
 /// [`Activation`] as a flag.
@@ -114,5 +161,45 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
         _ => Err("expected a number over 0".into()),
+    }
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if (0.0..1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to under 1".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn settings(flags: &[&str]) -> Settings {
+        Cli::parse_from([&["trainer"], flags].concat()).settings
+    }
+
+    #[test]
+    fn a_recipe_sets_what_no_flag_sets() {
+        let published = settings(&[]);
+        assert_eq!(
+            (published.optimizer, published.learning_rate),
+            (OptimizerKind::Adam, 0.001)
+        );
+        assert_eq!((published.augment, published.outliers), (Switch::Off, 0.0));
+        let best = settings(&["--recipe", "best", "--epochs", "3"]);
+        assert_eq!(
+            (best.optimizer, best.schedule),
+            (OptimizerKind::Sgd, Schedule::OneCycle)
+        );
+        assert_eq!((best.augment, best.epochs), (Switch::On, 3));
     }
 }

@@ -4,12 +4,17 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use models::score::Score;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Reduction, Tensor};
 
+use crate::augment::augment;
+use crate::average::Average;
 use crate::data::Dataset;
 use crate::net::{self, Mode, Net};
 use crate::optim::Optimizer;
-use crate::settings::Settings;
+use crate::outliers::outliers;
+use crate::settings::{Settings, Switch};
 
 /// Digits a forward pass of an evaluation: as many as keep the activations in the cache.
 pub const EVAL_BATCH: i64 = 64;
@@ -21,7 +26,7 @@ pub struct Epoch {
     pub epoch: u32,
     /// The training digits as the steps saw them, each before the step that it is part of; fewer where Ctrl-C came.
     pub train: Score,
-    /// The test digits after the epoch.
+    /// The test digits after the epoch, by the averaged network where there is one.
     pub test: Score,
     /// Time of the steps.
     pub train_time: Duration,
@@ -41,6 +46,7 @@ pub trait Observer {
 }
 
 /// Trains `net`, and tells `observer` how it goes. Returns whether it came to the end.
+/// Where the settings ask for an average, `net` is the averaged network afterwards.
 ///
 /// # Errors
 /// Those of the observer.
@@ -51,15 +57,22 @@ pub fn train(
     test: &Dataset,
     observer: &mut impl Observer,
 ) -> anyhow::Result<bool> {
-    let mut optimizer = Optimizer::new(settings.optimizer, net.trained());
+    let mut optimizer = Optimizer::new(settings.optimizer, net.trained(), settings.weight_decay);
+    let mut average = (settings.average > 0.0).then(|| Average::new(net, settings.average));
+    let mut flow = ControlFlow::Continue(());
     for epoch in 1..=settings.epochs {
         let start = Instant::now();
         let mut tally = Tally::default();
-        let mut flow = ControlFlow::Continue(());
-        for batch in train.batches(settings.batch_size as usize, settings.seed, epoch) {
-            let logits = net.forward(&batch.digits, Mode::Train);
-            let loss = logits.cross_entropy_for_logits(&batch.labels);
-            optimizer.step(&loss, settings.learning_rate);
+        let mut rng = chance(settings.seed, epoch);
+        let batches = train.batches(settings.batch_size as usize, settings.seed, epoch);
+        let steps = batches.len() as f64;
+        for (step, batch) in batches.enumerate() {
+            let progress = (f64::from(epoch - 1) + step as f64 / steps) / f64::from(settings.epochs);
+            let (logits, loss) = forward(settings, net, &batch, &mut rng);
+            optimizer.step(&loss, settings.schedule.rate(settings.learning_rate, progress));
+            if let Some(average) = &mut average {
+                average.add(net);
+            }
             tally.add(&logits.detach(), &batch.labels);
             flow = observer.step(epoch, batch.len());
             if flow.is_break() {
@@ -67,19 +80,55 @@ pub fn train(
             }
         }
         let train_time = start.elapsed();
+        let reached = average.as_ref().map_or(net, Average::net);
         let result = Epoch {
             epoch,
             train: tally.score(),
-            test: evaluate(net, test),
+            test: evaluate(reached, test),
             train_time,
             test_time: start.elapsed() - train_time,
         };
-        observer.epoch(&result, net)?;
+        observer.epoch(&result, reached)?;
         if flow.is_break() {
-            return Ok(false);
+            break;
         }
     }
-    Ok(true)
+    if let Some(average) = average {
+        net.approach(average.net(), 1.0);
+    }
+    Ok(flow.is_continue())
+}
+
+/// Logits of the batch's digits as the network sees them, and the loss, to which outliers add their part.
+fn forward(settings: &Settings, net: &Net, batch: &Dataset, rng: &mut ChaCha8Rng) -> (Tensor, Tensor) {
+    let digits = batch.len() as i64;
+    let n_outliers = (settings.outliers * digits as f64).round() as i64;
+    let mut input = batch.digits.shallow_clone();
+    if n_outliers > 0 {
+        input = Tensor::cat(&[input, outliers(batch, n_outliers as usize, rng)], 0);
+    }
+    if settings.augment == Switch::On {
+        input = augment(&input, rng);
+    }
+    let logits = net.forward(&input, Mode::Train);
+    let cross_entropy = |logits: &Tensor, labels: &Tensor, smoothing| {
+        logits.cross_entropy_loss::<Tensor>(labels, None, Reduction::Sum, -100, smoothing)
+    };
+    let of_digits = logits.narrow(0, 0, digits);
+    let mut loss = cross_entropy(&of_digits, &batch.labels, settings.label_smoothing);
+    if n_outliers > 0 {
+        let of_outliers = logits.narrow(0, digits, n_outliers);
+        // A label that is wholly smoothed is the same for all digits, so that it does not matter which it was.
+        loss += cross_entropy(&of_outliers, &of_outliers.argmax(1, false), 1.0);
+    }
+    (of_digits, loss / (digits + n_outliers) as f64)
+}
+
+/// Chance in an epoch's pictures: a stream of its own beside the order of the digits.
+fn chance(seed: u64, epoch: u32) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(u64::from(epoch) | 1 << 32);
+    rng
 }
 
 /// Reads all digits with the network as it is.

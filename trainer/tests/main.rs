@@ -113,6 +113,49 @@ fn learns() {
 }
 
 #[test]
+fn the_best_recipe_learns_the_same_from_the_same_seed() {
+    let folder = folder();
+    let arguments = ["--data", ".", "--recipe", "best", "--batch-size", "16", "--epochs", "3"];
+    let weights = |run: u32| std::fs::read(folder.path().join(format!("runs/{run}/weights.safetensors"))).unwrap();
+    let output = run(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    run(folder.path(), &arguments);
+    assert!(weights(1) == weights(2), "bit for bit");
+    let training = Weights::from_bytes(&weights(1)).unwrap().training;
+    assert_eq!((training.recipe.as_str(), training.optimizer.as_str()), ("best", "sgd"));
+    assert_eq!((training.learning_rate, training.epochs), (0.1, 3));
+}
+
+#[test]
+fn held_out_digits_take_the_place_of_the_test_digits() {
+    let folder = folder();
+    let arguments = [
+        "--data",
+        ".",
+        "--epochs",
+        "1",
+        "--holdout",
+        "30",
+        "--train-digits",
+        "90",
+    ];
+    let output = run(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let settings = std::fs::read(folder.path().join("runs/1/settings.json")).unwrap();
+    let settings: serde_json::Value = serde_json::from_slice(&settings).unwrap();
+    assert_eq!(
+        (&settings["train_digits"], &settings["test_digits"]),
+        (&90.into(), &30.into())
+    );
+    fails(
+        folder.path(),
+        &["--data", ".", "--holdout", "130"],
+        1,
+        "--holdout leaves 0 digits",
+    );
+}
+
+#[test]
 fn golden_logits_are_computed_anew() {
     let folder = folder();
     run(folder.path(), &["--data", ".", "--epochs", "1"]);
@@ -199,6 +242,13 @@ fn mistakes_are_answered_clearly() {
         "possible values: relu, sigmoid, tanh",
     );
     fails(folder.path(), &["golden", "--weights", "none"], 1, "cannot read none");
+    fails(
+        folder.path(),
+        &["--recipe", "worst"],
+        2,
+        "possible values: published, best",
+    );
+    fails(folder.path(), &["--average", "1"], 2, "from 0 to under 1");
     fails(
         folder.path(),
         &["golden", "--weights", "t10k-labels-idx1-ubyte"],

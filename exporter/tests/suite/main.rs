@@ -45,6 +45,7 @@ fn weights_with(spec: NetworkSpec, change: impl FnOnce(&mut BTreeMap<String, Vec
     let mut tensors = tensors.collect();
     change(&mut tensors);
     let training = Training {
+        recipe: "published".into(),
         optimizer: "none".into(),
         learning_rate: 0.001,
         batch_size: 64,
