@@ -15,6 +15,7 @@ pub mod progress;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod stress;
 pub mod train;
 
 use models::golden::Golden;

@@ -1,6 +1,8 @@
-//! `trainer`: trains the network on MNIST and leaves a run folder; `trainer golden` computes golden logits anew.
+//! `trainer`: trains the network on MNIST and leaves a run folder; `trainer golden` computes golden logits anew, `trainer stress`
+//! holds weights against each other where MNIST does not lead.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,6 +58,18 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
     },
+    /// Tables of how weights read altered test digits, and how unsure they are of what is no digit
+    Stress {
+        /// Weights of a network, each a column of the tables
+        #[arg(long, value_name = "FILE", required = true)]
+        weights: Vec<PathBuf>,
+        /// Folder with other pictures as IDX files, such as Debian's dataset-fashion-mnist
+        #[arg(long, value_name = "DIR")]
+        strangers: Option<PathBuf>,
+        /// Folder with MNIST's four IDX files, plain or .gz
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -71,6 +85,11 @@ fn main() -> ExitCode {
             let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
             golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Stress {
+            weights,
+            strangers,
+            data,
+        }) => stress(&weights, strangers.as_deref(), &data).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -122,6 +141,22 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
         golden.digits.len(),
         output.display()
     );
+    Ok(())
+}
+
+fn stress(weights: &[PathBuf], strangers: Option<&Path>, data: &Path) -> anyhow::Result<()> {
+    let device = DeviceChoice::Auto.resolve()?;
+    let mut nets = Vec::new();
+    for path in weights {
+        let net = Net::from_weights(&read_weights(path)?, device);
+        nets.push((path.display().to_string(), net));
+    }
+    let test = Dataset::new(&Split::read(data, Part::Test)?, device);
+    let strangers = strangers.map(|folder| Split::read(folder, Part::Test)).transpose()?;
+    let strangers = strangers.map(|split| Dataset::new(&split, device));
+    let tables = trainer::stress::tables(&nets, &test, strangers.as_ref());
+    // Whoever listens at the other end of a pipe may leave.
+    drop(std::io::stdout().write_all(tables.as_bytes()));
     Ok(())
 }
 

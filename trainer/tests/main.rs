@@ -183,6 +183,44 @@ fn golden_logits_are_computed_anew() {
     }
 }
 
+#[test]
+fn stress_holds_weights_against_each_other() {
+    let folder = folder();
+    run(folder.path(), &["--data", ".", "--epochs", "1"]);
+    let weights = "runs/1/weights.safetensors";
+    let arguments = [
+        "stress",
+        "--data",
+        ".",
+        "--weights",
+        weights,
+        "--weights",
+        weights,
+        "--strangers",
+        ".",
+    ];
+    let output = run(folder.path(), &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let stdout = text(&output.stdout);
+    assert!(
+        stdout.contains(&format!("| test digits | {weights} | {weights} |")),
+        "{stdout}"
+    );
+    let row = |name: &str| {
+        let line = stdout
+            .lines()
+            .find(|line| line.starts_with(&format!("| {name} |")))
+            .unwrap();
+        line.split(" | ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row("unaltered").len(), 3);
+    let strangers = row("pictures of --strangers");
+    assert!(
+        strangers[1].starts_with("0.5000, "),
+        "test digits are as sure as themselves: {strangers:?}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_after_the_step_and_keeps_what_was_reached() {
@@ -242,6 +280,7 @@ fn mistakes_are_answered_clearly() {
         "possible values: relu, sigmoid, tanh",
     );
     fails(folder.path(), &["golden", "--weights", "none"], 1, "cannot read none");
+    fails(folder.path(), &["stress"], 2, "--weights");
     fails(
         folder.path(),
         &["--recipe", "worst"],

@@ -1,0 +1,212 @@
+//! How networks fare where MNIST does not lead: altered test digits, and pictures of no digit. Networks in, tables out.
+
+use std::fmt::Write;
+
+use models::glyph::INK_BOX;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::{Kind, Tensor};
+
+use crate::augment::{Motion, PIXEL, from_ink, strokes, to_ink, warp};
+use crate::data::Dataset;
+use crate::net::{self, Net};
+use crate::outliers;
+use crate::train::{self, EVAL_BATCH};
+
+/// Pictures of no digit of each kind; fewer where there are fewer test digits.
+const N_OUTLIERS: usize = 2000;
+/// Bins of the calibration error.
+const BINS: usize = 15;
+
+/// Named networks.
+pub type Nets = [(String, Net)];
+/// A row's name, and its digits or pictures `[n, 1, 28, 28]`.
+type Case = (&'static str, Tensor);
+
+/// Three tables in Markdown: accuracy on altered test digits; how far no digits are told from test digits by the
+/// confidence of the answer; calibration. `strangers` are pictures of no digit that nobody trained on.
+pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&Dataset>) -> String {
+    let _no_grad = tch::no_grad_guard();
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut text = header(nets, &["test digits", "accuracy"]);
+    for (name, digits) in altered(&test.digits, &mut rng) {
+        let cells = nets.iter().map(|(_, net)| {
+            let labels = test.labels.shallow_clone();
+            format!(
+                "{:.4}",
+                train::evaluate(
+                    net,
+                    &Dataset {
+                        digits: digits.shallow_clone(),
+                        labels
+                    }
+                )
+                .accuracy()
+            )
+        });
+        row(&mut text, name, cells);
+    }
+    text += &header(
+        nets,
+        &["no digits", "area under the ROC curve, share with confidence over 0.5"],
+    );
+    let sure: Vec<Vec<f64>> = nets.iter().map(|(_, net)| confidences(net, &test.digits)).collect();
+    for (name, pictures) in no_digits(test, strangers, &mut rng) {
+        let cells = nets.iter().zip(&sure).map(|((_, net), sure)| {
+            let unsure = confidences(net, &pictures);
+            let over = unsure.iter().filter(|&&confidence| confidence > 0.5).count();
+            format!("{:.4}, {:.4}", area(sure, &unsure), over as f64 / unsure.len() as f64)
+        });
+        row(&mut text, name, cells);
+    }
+    text += &header(nets, &["test digits", "expected calibration error"]);
+    let cells = nets.iter().zip(&sure).map(|((_, net), sure)| {
+        let answers = net::logits(net, &test.digits, EVAL_BATCH).argmax(1, false);
+        let hits = answers.eq_tensor(&test.labels.to_device(answers.device()));
+        format!(
+            "{:.4}",
+            calibration_error(sure, &Vec::try_from(hits).expect("one answer a digit"))
+        )
+    });
+    row(&mut text, "unaltered", cells);
+    text
+}
+
+fn header(nets: &Nets, [of, what]: &[&str; 2]) -> String {
+    let names: String = nets.iter().map(|(name, _)| format!(" {name} |")).collect();
+    format!("\n{what}:\n\n| {of} |{names}\n|---|{}\n", "---:|".repeat(nets.len()))
+}
+
+fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
+    let cells: String = cells.map(|cell| format!(" {cell} |")).collect();
+    writeln!(text, "| {name} |{cells}").expect("a String takes all");
+}
+
+/// The digits, altered in one way at a time; to which side is left to chance.
+fn altered(digits: &Tensor, rng: &mut ChaCha8Rng) -> Vec<Case> {
+    let n = digits.size()[0];
+    let ink = to_ink(digits);
+    let all = |value: f64| ink.new_full([n, 1], value, (Kind::Float, ink.device()));
+    let mut either = |value: f64| {
+        let signs: Vec<f32> = (0..n).map(|_| if rng.random() { 1.0 } else { -1.0 }).collect();
+        Tensor::from_slice(&signs).view([n, 1]).to_device(ink.device()) * value
+    };
+    let still = || Motion {
+        rotation: all(0.0),
+        shear: all(0.0),
+        shrink: (all(1.0), all(1.0)),
+        shift: (all(0.0), all(0.0)),
+    };
+    let flat = ink.new_zeros([1], (Kind::Float, ink.device()));
+    let moved = |motion: &Motion| warp(&ink, motion, &flat);
+    let mut shifted = |pixels: f64| {
+        let shift = (either(pixels * PIXEL), either(pixels * PIXEL));
+        moved(&Motion { shift, ..still() })
+    };
+    let mut cases = vec![("unaltered", ink.shallow_clone())];
+    cases.extend([
+        ("shifted by 2 + 2 pixels", shifted(2.0)),
+        ("shifted by 3 + 3 pixels", shifted(3.0)),
+    ]);
+    let mut turned = |degrees: f64| {
+        let rotation = either(degrees.to_radians());
+        moved(&Motion { rotation, ..still() })
+    };
+    cases.extend([
+        ("rotated by 15 degrees", turned(15.0)),
+        ("rotated by 25 degrees", turned(25.0)),
+    ]);
+    let shear = either(0.4);
+    cases.push(("slanted by 0.4", moved(&Motion { shear, ..still() })));
+    let scaled = |scale: f64| {
+        let shrink = (all(1.0 / scale), all(1.0 / scale));
+        moved(&Motion { shrink, ..still() })
+    };
+    cases.extend([
+        ("0.75 times as large", scaled(0.75)),
+        ("1.25 times as large", scaled(1.25)),
+    ]);
+    let thick = |pixels: f64| {
+        let scale = INK_BOX as f64 / (INK_BOX as f64 + 2.0 * pixels);
+        strokes(&scaled(scale), &all(pixels), &all(0.0))
+    };
+    cases.extend([("thicker by 2 pixels", thick(1.0)), ("thicker by 3 pixels", thick(1.5))]);
+    cases.push(("thinner by 1.6 pixels", strokes(&ink, &all(0.0), &all(0.8))));
+    let blurred = (0..2).fold(ink.shallow_clone(), |ink, _| {
+        ink.avg_pool2d([3, 3], [1, 1], [1, 1], false, true, None)
+    });
+    cases.extend([
+        ("blurred twice over 3x3 pixels", blurred),
+        ("half as bright", &ink * 0.5),
+    ]);
+    let noise: Vec<f32> = (0..ink.numel()).map(|_| rng.random_range(-0.4..0.4)).collect();
+    let noise = Tensor::from_slice(&noise).view_as(&ink).to_device(ink.device());
+    cases.push(("with noise up to 0.4", (&ink + noise).clamp(0.0, 1.0)));
+    cases.into_iter().map(|(name, ink)| (name, from_ink(&ink))).collect()
+}
+
+/// Pictures of no digit, kind by kind.
+fn no_digits(test: &Dataset, strangers: Option<&Dataset>, rng: &mut ChaCha8Rng) -> Vec<Case> {
+    let kinds: [(&str, outliers::Kind); 7] = [
+        ("noise", outliers::noise),
+        ("one grey", outliers::flat),
+        ("lines from edge to edge", outliers::lines),
+        ("squared paper", outliers::grid),
+        ("scribbles", outliers::scribble),
+        ("letters and signs", outliers::letter),
+        ("two digits", outliers::pair),
+    ];
+    let n = test.len().min(N_OUTLIERS);
+    let drawn = kinds.map(|(name, kind)| (name, outliers::draw(&[kind], test, n, rng)));
+    let strangers = strangers.map(|strangers| ("pictures of --strangers", strangers.digits.shallow_clone()));
+    drawn.into_iter().chain(strangers).collect()
+}
+
+/// The probability of the likeliest answer to each picture.
+fn confidences(net: &Net, pictures: &Tensor) -> Vec<f64> {
+    let likeliest = net::logits(net, pictures, EVAL_BATCH)
+        .softmax(1, Kind::Double)
+        .amax([1], false);
+    Vec::try_from(likeliest).expect("one number a picture")
+}
+
+/// Area under the ROC curve: how often one of `high` is over one of `low`, ties counting half (Hanley and McNeil 1982).
+fn area(high: &[f64], low: &[f64]) -> f64 {
+    let mut low = low.to_vec();
+    low.sort_by(f64::total_cmp);
+    let below = |value: &f64| {
+        let less = low.partition_point(|other| other < value);
+        let equal = low.partition_point(|other| other <= value) - less;
+        less as f64 + equal as f64 / 2.0
+    };
+    high.iter().map(below).sum::<f64>() / (high.len() * low.len()) as f64
+}
+
+/// Mean distance between confidence and accuracy over bins of equal width, weighted by their digits (Guo et al. 2017).
+fn calibration_error(confidences: &[f64], hits: &[bool]) -> f64 {
+    let mut gaps = [0.0; BINS];
+    for (confidence, &hit) in confidences.iter().zip(hits) {
+        let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
+        gaps[bin] += confidence - f64::from(u8::from(hit));
+    }
+    gaps.iter().map(|gap| gap.abs()).sum::<f64>() / confidences.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_area_counts_pairs() {
+        assert_eq!(area(&[0.9, 0.8], &[0.1, 0.2, 0.3]), 1.0);
+        assert_eq!(area(&[0.5], &[0.5]), 0.5);
+        assert_eq!(area(&[0.9, 0.2], &[0.1, 0.5]), 0.75);
+    }
+
+    #[test]
+    fn confidence_that_is_accuracy_has_no_error() {
+        let hits = [true, true, true, false];
+        assert!(calibration_error(&[0.75; 4], &hits) < 1e-12);
+        assert!((calibration_error(&[1.0; 4], &hits) - 0.25).abs() < 1e-12);
+    }
+}
