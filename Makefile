@@ -28,10 +28,9 @@ bench: setup ## latency and accuracy of every engine, libtorch included; writes 
 	cargo bench -p trainer
 	cargo bench
 
-release-model: setup ## train the published setting on all of MNIST and release it into models/
-	cargo run -p trainer
-	cargo run -p exporter -- --release
-	cargo run -p benches --bin model-card
+release-model: setup ## train with the best recipe on all of MNIST and release the run into models/
+	cargo run -p trainer -- --recipe best
+	./scripts/release.sh "runs/$$(ls runs | sort -n | tail -n 1)"
 
 model-card: setup ## measure the released model and write models/README.md
 	cargo run -p benches --bin model-card

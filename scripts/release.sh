@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Releases a run into models/: its weights, its golden digits, the graph exported from them, and the model card.
+# usage: scripts/release.sh runs/<n>
+set -euo pipefail
+run=$(realpath "$1")
+cd "$(dirname "$0")/.."
+
+cp "$run/weights.safetensors" models/digits.safetensors
+cp "$run/golden.safetensors" models/golden.safetensors
+cargo run -p exporter -- --weights models/digits.safetensors models/digits.onnx
+cargo run -p benches --bin model-card
