@@ -1,0 +1,260 @@
+//! The light that falls on the paper is taken away: what stays is how much darker or lighter than its surroundings a
+//! pixel is, with dark and light ink told apart.
+
+use image::GrayImage;
+
+/// Longer side of the coarse picture in which the ground is looked for.
+const COARSE: u32 = 96;
+/// Side of the square that must fit into the ground, as a part of the picture's mean side; pens are narrower.
+const WINDOW: f32 = 0.3;
+/// Ground darker than this is not divided by, which would blow up noise.
+const DARKEST_GROUND: f32 = 48.0;
+
+/// Ink from 0 to 255 on a ground of 0: the part of the ground's light that the ink takes away.
+pub fn ink(grey: &GrayImage) -> GrayImage {
+    let (coarse, slope) = Coarse::new(grey).levelled();
+    let mean_side = ((coarse.width * coarse.height) as f32).sqrt();
+    let radius = ((mean_side * WINDOW / 2.0).round() as usize).max(1);
+    let light = coarse.closed(radius).sloped(slope);
+    let dark = coarse.inverted().closed(radius).sloped((-slope.0, -slope.1));
+    if dark_on_light(&light, &dark, grey) {
+        darker_than(&light, grey.clone())
+    } else {
+        let mut negative = grey.clone();
+        image::imageops::invert(&mut negative);
+        darker_than(&dark, negative)
+    }
+}
+
+/// Ink is what can be wiped away and leaves the calmer ground: wiping dark ink off light paper leaves paper and its
+/// shadows, while wiping the "light ink" between the strokes leaves a dark blob.
+fn dark_on_light(light: &Coarse, dark: &Coarse, grey: &GrayImage) -> bool {
+    let (calm_light, calm_dark) = (light.variation(), dark.variation());
+    let least = (light.width + light.height) as f32;
+    if (calm_light - calm_dark).abs() < least {
+        return frame_is_light(grey);
+    }
+    calm_light < calm_dark
+}
+
+/// Whether most of the picture's outermost pixels are nearer to its lightest than to its darkest.
+pub fn frame_is_light(grey: &GrayImage) -> bool {
+    let (width, height) = grey.dimensions();
+    let rows = (0..width).flat_map(|x| [(x, 0), (x, height - 1)]);
+    let columns = (0..height).flat_map(|y| [(0, y), (width - 1, y)]);
+    let mut frame: Vec<u8> = rows.chain(columns).map(|(x, y)| grey.get_pixel(x, y).0[0]).collect();
+    frame.sort_unstable();
+    let lightest = grey.iter().copied().max().unwrap_or(0);
+    let darkest = grey.iter().copied().min().unwrap_or(0);
+    u16::from(frame[frame.len() / 2]) * 2 > u16::from(lightest) + u16::from(darkest)
+}
+
+/// `255 * (ground - grey) / ground` where it is positive.
+fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
+    let width = grey.width() as usize;
+    let columns: Vec<Between> = (0..width).map(|x| Between::new(x, ground.cell, ground.width)).collect();
+    let mut line = vec![0.0; ground.width];
+    for (y, row) in grey.chunks_exact_mut(width).enumerate() {
+        ground.line(Between::new(y, ground.cell, ground.height), &mut line);
+        for (level, column) in row.iter_mut().zip(&columns) {
+            let light = column.mix(&line);
+            let taken = (light - f32::from(*level)) / light.max(DARKEST_GROUND);
+            *level = (taken * 255.0 + 0.5) as u8;
+        }
+    }
+    grey
+}
+
+/// Where a pixel lies between the centres of two neighbouring cells.
+struct Between {
+    first: usize,
+    second: usize,
+    part: f32,
+}
+
+impl Between {
+    fn new(pixel: usize, cell: usize, cells: usize) -> Between {
+        let place = ((pixel as f32 + 0.5) / cell as f32 - 0.5).clamp(0.0, (cells - 1) as f32);
+        let first = place as usize;
+        Between {
+            first,
+            second: (first + 1).min(cells - 1),
+            part: place - first as f32,
+        }
+    }
+
+    fn mix(&self, values: &[f32]) -> f32 {
+        values[self.first] + (values[self.second] - values[self.first]) * self.part
+    }
+}
+
+/// Means of square cells, row by row.
+struct Coarse {
+    width: usize,
+    height: usize,
+    cell: usize,
+    levels: Vec<f32>,
+}
+
+impl Coarse {
+    fn new(grey: &GrayImage) -> Coarse {
+        let cell = grey.width().max(grey.height()).div_ceil(COARSE) as usize;
+        let (width, height) = (grey.width() as usize, grey.height() as usize);
+        let columns = width.div_ceil(cell);
+        let mut levels = Vec::with_capacity(columns * height.div_ceil(cell));
+        for band in grey.chunks(width * cell) {
+            let mut sums = vec![(0u32, 0u32); columns];
+            for row in band.chunks_exact(width) {
+                for (sum, block) in sums.iter_mut().zip(row.chunks(cell)) {
+                    sum.0 += block.iter().map(|&level| u32::from(level)).sum::<u32>();
+                    sum.1 += block.len() as u32;
+                }
+            }
+            levels.extend(sums.iter().map(|&(sum, n)| sum as f32 / n as f32));
+        }
+        Coarse {
+            width: columns,
+            height: height.div_ceil(cell),
+            cell,
+            levels,
+        }
+    }
+
+    /// Takes away the slope of the light across and down the picture, a cell. Without it the wiping below would hang over
+    /// the border, where a slope looks like the flank of a stroke.
+    fn levelled(&self) -> (Coarse, (f32, f32)) {
+        let (mut across, mut down, mut squares_across, mut squares_down) = (0.0, 0.0, 0.0, 0.0);
+        for (place, level) in self.levels.iter().enumerate() {
+            let (x, y) = self.from_middle(place);
+            across += x * level;
+            down += y * level;
+            squares_across += x * x;
+            squares_down += y * y;
+        }
+        let slope = (
+            across / f32::max(squares_across, 1.0),
+            down / f32::max(squares_down, 1.0),
+        );
+        (self.sloped((-slope.0, -slope.1)), slope)
+    }
+
+    fn sloped(&self, slope: (f32, f32)) -> Coarse {
+        let sloped = self.levels.iter().enumerate().map(|(place, level)| {
+            let (x, y) = self.from_middle(place);
+            level + x * slope.0 + y * slope.1
+        });
+        self.with(sloped.collect())
+    }
+
+    /// Column and row of a cell, counted from the middle of the picture.
+    fn from_middle(&self, place: usize) -> (f32, f32) {
+        let from = |cell: usize, cells: usize| cell as f32 - (cells - 1) as f32 / 2.0;
+        (
+            from(place % self.width, self.width),
+            from(place / self.width, self.height),
+        )
+    }
+
+    fn inverted(&self) -> Coarse {
+        self.with(self.levels.iter().map(|level| 255.0 - level).collect())
+    }
+
+    fn with(&self, levels: Vec<f32>) -> Coarse {
+        Coarse { levels, ..*self }
+    }
+
+    /// Morphological closing: what is dark and narrower than the window takes the level of its surroundings, while
+    /// shadows and their edges stay.
+    fn closed(&self, radius: usize) -> Coarse {
+        let wide = self.filtered(radius, f32::max);
+        wide.filtered(radius, f32::min)
+    }
+
+    /// The greatest or the least level within `radius` cells in both directions.
+    fn filtered(&self, radius: usize, pick: fn(f32, f32) -> f32) -> Coarse {
+        let across = running(&self.levels, self.width, radius, pick);
+        let down = running(&transposed(&across, self.width), self.height, radius, pick);
+        self.with(transposed(&down, self.height))
+    }
+
+    /// How much neighbouring cells differ, in total.
+    fn variation(&self) -> f32 {
+        let rows = self.levels.chunks_exact(self.width);
+        let across: f32 = rows
+            .flat_map(|row| row.windows(2))
+            .map(|pair| (pair[0] - pair[1]).abs())
+            .sum();
+        let below = self.levels.iter().skip(self.width);
+        let down: f32 = self.levels.iter().zip(below).map(|(a, b)| (a - b).abs()).sum();
+        across + down
+    }
+
+    /// The row of levels at a height between two rows of cells.
+    fn line(&self, at: Between, line: &mut [f32]) {
+        let row = |index: usize| &self.levels[index * self.width..][..self.width];
+        for (level, (first, second)) in line.iter_mut().zip(row(at.first).iter().zip(row(at.second))) {
+            *level = first + (second - first) * at.part;
+        }
+    }
+}
+
+/// Picks among the levels within `radius` of each place of each row.
+fn running(levels: &[f32], width: usize, radius: usize, pick: fn(f32, f32) -> f32) -> Vec<f32> {
+    let mut picked = Vec::with_capacity(levels.len());
+    for row in levels.chunks_exact(width) {
+        picked.extend((0..width).map(|x| {
+            let window = &row[x.saturating_sub(radius)..(x + radius + 1).min(width)];
+            window.iter().copied().fold(window[0], pick)
+        }));
+    }
+    picked
+}
+
+fn transposed(levels: &[f32], width: usize) -> Vec<f32> {
+    let columns = (0..width).flat_map(|x| levels.iter().skip(x).step_by(width));
+    columns.copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Luma;
+
+    use super::*;
+
+    fn stroke(x: u32) -> bool {
+        (48..52).contains(&x)
+    }
+
+    #[test]
+    fn ink_is_a_share_of_the_light_whatever_the_light() {
+        let lit = GrayImage::from_fn(100, 60, |x, _| {
+            let light = 100.0 + x as f32;
+            Luma([if stroke(x) { light * 0.2 } else { light } as u8])
+        });
+        let ink = ink(&lit);
+        for (x, y, level) in ink.enumerate_pixels() {
+            let expected = if stroke(x) { 204 } else { 0 };
+            assert!(level.0[0].abs_diff(expected) < 12, "{x} {y}: {}", level.0[0]);
+        }
+    }
+
+    #[test]
+    fn light_ink_is_found_on_dark_ground_and_on_a_table() {
+        let chalk = GrayImage::from_fn(100, 60, |x, _| Luma([if stroke(x) { 200 } else { 30 }]));
+        assert!(ink(&chalk)[(50, 30)].0[0] > 150);
+        // Light paper on a dark table: what is written on it is still dark ink.
+        let table = GrayImage::from_fn(200, 200, |x, y| {
+            let paper = (30..170).contains(&x) && (30..170).contains(&y);
+            let pen = (98..102).contains(&x) && (60..140).contains(&y);
+            Luma([if pen {
+                40
+            } else if paper {
+                220
+            } else {
+                70
+            }])
+        });
+        let found = ink(&table);
+        assert!(found[(100, 100)].0[0] > 150 && found[(60, 60)].0[0] < 20);
+    }
+}

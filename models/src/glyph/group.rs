@@ -1,0 +1,197 @@
+//! Marks become digits: specks and print beside the digits go, strokes of one digit come together, and digits are
+//! put into the order in which they are read.
+
+use super::Rect;
+use super::components::Component;
+
+/// A mark with less ink than this part of the largest is a speck.
+const SPECK_AREA: f32 = 0.01;
+/// A digit is at least this high, as a part of the highest on the picture; lower is a dot, a dash or small print.
+const MIN_HEIGHT: f32 = 0.4;
+/// Marks above each other are one digit up to this gap, as a part of both, where one is a mere stroke.
+const STROKE_GAP: f32 = 0.3;
+/// A mere stroke is lower than this part of both.
+const STROKE_HEIGHT: f32 = 0.35;
+/// Marks are pieces of one broken stroke up to this gap, as a part of the highest mark.
+const BROKEN_GAP: f32 = 0.06;
+/// What the border cuts is dropped beside a whole digit of at least this part of its height.
+const WHOLE_HEIGHT: f32 = 0.8;
+/// Digits stand in one line where they share this part of the lower one's rows.
+const LINE_OVERLAP: f32 = 0.4;
+
+/// The marks of one digit.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The box around all of them.
+    pub bounds: Rect,
+    /// Their pixels.
+    pub area: u32,
+    /// Indices of the marks.
+    pub members: Vec<usize>,
+}
+
+/// The digits among marks, line by line from the top, each line from the left.
+pub fn lines(marks: &[Component], page: &Rect) -> Vec<Vec<Group>> {
+    let mut chosen = without_specks(marks);
+    drop_cut(&mut chosen, marks, page);
+    let mut groups = joined(marks, &chosen);
+    let highest = groups.iter().map(|group| group.bounds.height).max().unwrap_or(0);
+    groups.retain(|group| group.bounds.height as f32 >= MIN_HEIGHT * highest as f32);
+    in_reading_order(groups)
+}
+
+fn without_specks(marks: &[Component]) -> Vec<usize> {
+    let largest = marks.iter().map(|mark| mark.area).max().unwrap_or(0);
+    let least = SPECK_AREA * largest as f32;
+    (0..marks.len())
+        .filter(|&index| marks[index].area as f32 >= least)
+        .collect()
+}
+
+/// Drops what the picture's border cuts where something as large stands whole on it: neighbours of what was cropped.
+fn drop_cut(chosen: &mut Vec<usize>, marks: &[Component], page: &Rect) {
+    let whole = chosen
+        .iter()
+        .map(|&index| marks[index].bounds)
+        .filter(|bounds| !bounds.touches(page));
+    let highest = whole.map(|bounds| bounds.height).max().unwrap_or(0) as f32;
+    chosen.retain(|&index| {
+        let bounds = marks[index].bounds;
+        !bounds.touches(page) || bounds.height as f32 * WHOLE_HEIGHT > highest
+    });
+}
+
+/// Joins the marks that belong to one digit.
+fn joined(marks: &[Component], chosen: &[usize]) -> Vec<Group> {
+    let highest = chosen
+        .iter()
+        .map(|&index| marks[index].bounds.height)
+        .max()
+        .unwrap_or(0);
+    let mut groups: Vec<Group> = Vec::new();
+    for &index in chosen {
+        let mark = &marks[index];
+        let mut group = Group {
+            bounds: mark.bounds,
+            area: mark.area,
+            members: vec![index],
+        };
+        let (same, others) = groups.into_iter().partition(|other: &Group| {
+            other
+                .members
+                .iter()
+                .any(|&member| belong(&marks[member], mark, highest))
+        });
+        groups = others;
+        for other in same {
+            group.bounds = group.bounds.union(&other.bounds);
+            group.area += other.area;
+            group.members.extend(other.members);
+        }
+        groups.push(group);
+    }
+    groups
+}
+
+fn belong(one: &Component, other: &Component, highest: u32) -> bool {
+    let bridged = one.bridge == other.bridge;
+    let (one, other) = (&one.bounds, &other.bounds);
+    let both = one.union(other);
+    let narrow = both.width <= both.height;
+    let part = |part: f32, of: u32| part * of as f32;
+    let (gap_x, gap_y) = (one.gap_x(other) as f32, one.gap_y(other) as f32);
+    let near = gap_x.max(gap_y) <= part(BROKEN_GAP, highest);
+    let above = -gap_x >= 0.5 * one.width.min(other.width) as f32;
+    let stroke = (one.height.min(other.height) as f32) < part(STROKE_HEIGHT, both.height);
+    // Faint ink between two digits is blur, and a line under digits is no stroke of them: no digit gets wide by either.
+    (narrow && bridged)
+        || (narrow && stroke && above && gap_y <= part(STROKE_GAP, both.height))
+        || (near && (stroke || above))
+}
+
+fn in_reading_order(mut groups: Vec<Group>) -> Vec<Vec<Group>> {
+    groups.sort_by_key(|group| group.bounds.top + group.bounds.height / 2);
+    let mut lines: Vec<(Rect, Vec<Group>)> = Vec::new();
+    for group in groups {
+        let same = |bounds: &Rect| {
+            let lower = bounds.height.min(group.bounds.height) as f32;
+            -bounds.gap_y(&group.bounds) as f32 >= LINE_OVERLAP * lower
+        };
+        match lines.iter_mut().rfind(|(bounds, _)| same(bounds)) {
+            Some((bounds, line)) => {
+                // The line's height is that of its last digit, so that a sloping line stays one.
+                *bounds = group.bounds;
+                line.push(group);
+            }
+            None => lines.push((group.bounds, vec![group])),
+        }
+    }
+    let sorted = lines.into_iter().map(|(_, mut line)| {
+        line.sort_by_key(|group| group.bounds.left);
+        line
+    });
+    sorted.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: Rect = Rect {
+        left: 0,
+        top: 0,
+        width: 200,
+        height: 200,
+    };
+
+    fn mark(left: u32, top: u32, width: u32, height: u32, bridge: u32) -> Component {
+        Component {
+            bounds: Rect {
+                left,
+                top,
+                width,
+                height,
+            },
+            area: width * height / 4,
+            bridge,
+        }
+    }
+
+    /// How many marks each digit of each line has.
+    fn found(marks: &[Component]) -> Vec<Vec<usize>> {
+        let count = |line: &Vec<Group>| line.iter().map(|group| group.members.len()).collect();
+        lines(marks, &PAGE).iter().map(count).collect()
+    }
+
+    #[test]
+    fn the_bar_of_a_5_belongs_to_it() {
+        assert_eq!(found(&[mark(20, 20, 18, 4, 1), mark(15, 32, 22, 30, 2)]), [[2]]);
+        assert_eq!(found(&[mark(9, 4, 12, 4, 1), mark(10, 13, 10, 11, 2)]), [[2]]);
+    }
+
+    #[test]
+    fn faint_ink_joins_an_open_4_but_not_two_digits() {
+        assert_eq!(found(&[mark(10, 10, 12, 30, 1), mark(24, 20, 5, 40, 1)]), [[2]]);
+        assert_eq!(found(&[mark(10, 10, 25, 40, 1), mark(40, 10, 25, 40, 1)]), [[1, 1]]);
+    }
+
+    #[test]
+    fn specks_small_print_and_cut_neighbours_are_dropped() {
+        let digit = mark(50, 50, 30, 60, 1);
+        assert_eq!(found(&[digit, mark(100, 100, 1, 1, 2)]), [[1]]);
+        assert_eq!(found(&[digit, mark(120, 100, 6, 9, 2)]), [[1]]);
+        assert_eq!(found(&[digit, mark(180, 60, 20, 50, 2)]), [[1]]);
+        assert_eq!(found(&[mark(180, 60, 20, 50, 2)]), [[1]]);
+    }
+
+    #[test]
+    fn a_sloping_line_stays_one_and_two_lines_stay_two() {
+        let sloping = [
+            mark(10, 40, 20, 40, 1),
+            mark(50, 55, 20, 40, 2),
+            mark(90, 70, 20, 40, 3),
+        ];
+        assert_eq!(found(&sloping), [[1, 1, 1]]);
+        assert_eq!(found(&[mark(10, 10, 20, 40, 1), mark(10, 70, 20, 40, 2)]), [[1], [1]]);
+    }
+}

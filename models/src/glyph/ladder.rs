@@ -1,0 +1,92 @@
+//! The front end grown step by step, to see what each step brings. The last rung is what [`super::read`] does.
+
+use image::GrayImage;
+use image::imageops::{self, FilterType};
+
+use super::components::Components;
+use super::place::{self, Pen};
+use super::{FAINT, GlyphError, Rect, decode, ground, group, paper, ruling, threshold};
+use crate::{Digit, SIDE};
+
+/// How far a picture is prepared; each step includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// Grey on paper, squeezed to 28x28.
+    Resized,
+    /// Made light on dark.
+    Polarity,
+    /// Cut to the ink, in the box of 20 pixels, centred.
+    Centered,
+    /// The ground's light is taken away, ruling, specks and neighbours are dropped, strokes put together.
+    Found,
+    /// Thin strokes are drawn as wide as a usual pen's.
+    Stroked,
+}
+
+impl Rung {
+    /// All of them, from the bottom.
+    pub const ALL: [Rung; 5] = [
+        Rung::Resized,
+        Rung::Polarity,
+        Rung::Centered,
+        Rung::Found,
+        Rung::Stroked,
+    ];
+
+    /// What the step does.
+    pub fn name(self) -> &'static str {
+        match self {
+            Rung::Resized => "grey, resized to 28x28",
+            Rung::Polarity => "+ polarity from the border",
+            Rung::Centered => "+ crop to 20 px, centre of mass",
+            Rung::Found => "+ ground, marks, digits",
+            Rung::Stroked => "+ stroke width",
+        }
+    }
+}
+
+/// Makes a digit of a picture with the steps up to `rung`.
+///
+/// # Errors
+/// As [`super::read`].
+pub fn read_up_to(bytes: &[u8], rung: Rung) -> Result<Digit, GlyphError> {
+    let (image, orientation) = decode::decode(bytes)?;
+    let (mut grey, _) = paper::grey(image, orientation);
+    if rung != Rung::Resized && ground::frame_is_light(&grey) {
+        imageops::invert(&mut grey);
+    }
+    match rung {
+        Rung::Resized | Rung::Polarity => Ok(resized(&grey)),
+        Rung::Centered => {
+            let threshold = threshold::threshold(&grey)?;
+            let bounds = inked(&grey, threshold).ok_or(GlyphError::Blank)?;
+            place::place(&grey, threshold, bounds, |_| true, Pen::Own)
+        }
+        Rung::Found => found(bytes),
+        Rung::Stroked => super::read(bytes),
+    }
+}
+
+fn resized(grey: &GrayImage) -> Digit {
+    let small = imageops::resize(grey, SIDE as u32, SIDE as u32, FilterType::Triangle);
+    Digit::from_bytes(small.as_raw()).expect("it was resized to the side of a digit")
+}
+
+/// The box around all ink.
+fn inked(ink: &GrayImage, threshold: u8) -> Option<Rect> {
+    let marks = Components::find(ink, threshold, threshold);
+    marks.list.iter().map(|mark| mark.bounds).reduce(|a, b| a.union(&b))
+}
+
+/// All steps but the pen's.
+fn found(bytes: &[u8]) -> Result<Digit, GlyphError> {
+    let (image, orientation) = decode::decode(bytes)?;
+    let mut ink = ground::ink(&paper::grey(image, orientation).0);
+    let threshold = threshold::threshold(&ink)?;
+    ruling::erase(&mut ink, threshold);
+    let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
+    let lines = group::lines(&marks.list, &Rect::of(&ink));
+    let largest = lines.iter().flatten().max_by_key(|group| group.bounds.area());
+    let largest = largest.ok_or(GlyphError::Blank)?;
+    place::place(&ink, threshold, largest.bounds, marks.only(&largest.members), Pen::Own)
+}
