@@ -12,16 +12,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! A picture with several digits becomes a [`glyph::Page`], and [`Classifier::read_all`] makes a [`Reading`] of it: the
+//! digits line by line, each with its box, and a reason where there is none. [`folder`] counts how well labelled pictures
+//! are read.
+//!
 //! Below it lies [`engine`]: the trait [`Engine`], which knows only numbers, and its implementations.
 //! [`verify`] proves that an engine computes what libtorch computed. The program `infer` puts a command line on all this.
 #![deny(unsafe_code)]
 
 pub mod engine;
+pub mod folder;
 mod prediction;
+mod reading;
 pub mod verify;
 
 pub use models::{Digit, glyph};
 pub use prediction::Prediction;
+pub use reading::{Answer, REJECT, Reading};
 
 use engine::{Engine, EngineError, EngineKind};
 use models::onnx::{Contract, InputKind, Model};

@@ -13,6 +13,9 @@ pub struct Prediction {
     pub confidence: f32,
     /// Probability of each digit, which together are 1.
     pub probabilities: [f32; CLASSES],
+    /// Log of the sum of the logits' exponentials: how much in the picture speaks for any digit at all. Letters and
+    /// scribbles have less than digits, however sure the probabilities are (Liu et al. 2020, as the free energy).
+    pub evidence: f32,
     #[serde(skip)]
     log_probabilities: [f64; CLASSES],
 }
@@ -29,6 +32,7 @@ impl Prediction {
             digit: digit as u8,
             confidence: probabilities[digit],
             probabilities,
+            evidence: (f64::from(logits[digit]) + log_sum) as f32,
             log_probabilities,
         }
     }
@@ -64,6 +68,7 @@ mod tests {
         assert!((prediction.confidence - 0.5).abs() < 1e-6);
         assert!((prediction.probabilities[0] - 0.5 / 9.0).abs() < 1e-6);
         assert!((prediction.loss(3) - 2f64.ln()).abs() < 1e-6);
+        assert!((prediction.evidence - 18f32.ln()).abs() < 1e-6);
         let top: Vec<_> = prediction.top(3).into_iter().map(|(digit, _)| digit).collect();
         assert_eq!(top, [3, 0, 1]);
     }

@@ -1,4 +1,6 @@
-//! `infer eval`: how well a model reads MNIST's test digits.
+//! `infer eval`: how well a model reads MNIST's test digits, or the pictures in a folder.
+
+mod folder;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,12 +13,18 @@ use serde_json::json;
 
 use super::{EngineArgs, Format, percent, progress};
 
-/// Read MNIST's test digits and say how many were read right
+/// Read MNIST's test digits, or labelled pictures, and say how many were read right
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder of MNIST's IDX files, plain or as .gz
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
+    /// Instead read the labelled pictures in this folder: labels.csv with the columns path and label, or a sub-folder a digit
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Evidence below which there is no digit, in a folder
+    #[arg(long, value_name = "EVIDENCE", default_value_t = infer::REJECT, allow_negative_numbers = true)]
+    reject: f32,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -29,6 +37,18 @@ const BATCH: usize = 256;
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut classifier = args.engine.classifier()?;
+    if let Some(folder) = &args.folder {
+        let report = folder::Report {
+            folder: folder.display().to_string(),
+            outcomes: folder::read(&mut classifier, folder)?,
+            reject: args.reject,
+        };
+        return print(match args.format {
+            Format::Text => report.text(),
+            Format::Json => format!("{}\n", report.json()),
+            Format::Csv => report.csv(),
+        });
+    }
     let split = Split::read(&args.data, Part::Test)?;
     let bar = progress(split.digits.len());
     let mut score = Score::default();
@@ -45,12 +65,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         engine: args.engine.engine.name(),
         threads: args.engine.threads.get(),
     };
-    let printed = match args.format {
+    print(match args.format {
         Format::Text => report.text(),
         Format::Json => format!("{}\n", report.json()),
         Format::Csv => report.csv(),
-    };
-    io::stdout().lock().write_all(printed.as_bytes())?;
+    })
+}
+
+fn print(report: String) -> anyhow::Result<ExitCode> {
+    io::stdout().lock().write_all(report.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

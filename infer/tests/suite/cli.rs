@@ -108,7 +108,7 @@ fn prints_csv() {
     let mut reader = csv::Reader::from_reader(&output.stdout[..]);
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 1);
-    assert!(rows[0][0].ends_with("a, \"b\".png") && &rows[0][1] == "4" && rows[0].len() == 13);
+    assert!(rows[0][0].ends_with("a, \"b\".png") && &rows[0][1] == "4" && rows[0].len() == 19);
 }
 
 #[test]
@@ -140,12 +140,10 @@ fn answers_the_good_files_among_bad_ones() {
     ];
     let output = infer([PathBuf::from("classify")].iter().chain(&files));
     check(&output, 1, "  2  ");
+    check(&output, 1, "-  no digit found: the picture is blank");
     let errors: Vec<_> = stderr(&output).lines().collect();
-    assert_eq!(errors.len(), 3, "{errors:?}");
-    for (error, problem) in errors
-        .iter()
-        .zip(["not a readable picture", "is blank", "No such file"])
-    {
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    for (error, problem) in errors.iter().zip(["not a readable picture", "No such file"]) {
         assert!(error.starts_with("error: ") && error.contains(problem), "{error}");
     }
 }
@@ -154,6 +152,86 @@ fn answers_the_good_files_among_bad_ones() {
 fn a_blank_picture_exits_with_3() {
     let folder = folder(&[("blank.pgm", &blank())]);
     check(&infer([Path::new("classify"), folder.path()]), 3, "no digit found");
+}
+
+/// `20` above `7`, from the samples.
+fn page() -> Vec<u8> {
+    let mut page = image::GrayImage::from_pixel(400, 400, image::Luma([255]));
+    for (digit, x, y) in [(2, 40, 30), (0, 200, 40), (7, 50, 220)] {
+        let one = image::open(sample(digit)).unwrap().into_luma8();
+        let one = image::imageops::resize(&one, 140, 140, image::imageops::FilterType::Triangle);
+        image::imageops::replace(&mut page, &one, x, y);
+    }
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    page.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn reads_several_digits_line_by_line() {
+    let folder = folder(&[("page.png", &page())]);
+    let page = folder.path().join("page.png");
+    let classify = |flags: &[&str]| {
+        let flags = ["classify"].iter().chain(flags).map(Path::new);
+        infer(flags.chain([page.as_path()]))
+    };
+    check(&classify(&[]), 0, "20  7");
+    let json = |flags: &[&str]| -> Value { serde_json::from_slice(&classify(flags).stdout).unwrap() };
+    let several = json(&["--format=json"]);
+    assert_eq!(several["text"], "20\n7");
+    assert!(several["reason"].is_null() && several.get("digit").is_none());
+    let boxes: Vec<_> = several["digits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|digit| &digit["box"])
+        .collect();
+    assert!(boxes[0]["left"].as_u64() < boxes[1]["left"].as_u64(), "{boxes:?}");
+    assert!(boxes[2]["top"].as_u64() > Some(200), "{boxes:?}");
+    assert_eq!(
+        json(&["--format=json", "--single"])["digits"].as_array().unwrap().len(),
+        1
+    );
+}
+
+#[test]
+fn refuses_what_has_too_little_evidence() {
+    let output = infer([
+        "classify".into(),
+        "--reject=1000".into(),
+        "--format=json".into(),
+        sample(3),
+    ]);
+    check(&output, 3, "1000.00 is asked for");
+    let row: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (row["text"].as_str(), row["digits"].as_array().map(Vec::len)),
+        (Some(""), Some(0))
+    );
+}
+
+#[test]
+fn annotates_and_saves_every_step() {
+    let folder = folder(&[("page.png", &page())]);
+    let (picture, copy, steps) = (
+        folder.path().join("page.png"),
+        folder.path().join("copy.png"),
+        folder.path().join("steps"),
+    );
+    let flags = [Path::new("--annotate"), &copy, Path::new("--debug-dir"), &steps];
+    let classify = |files: &[&Path]| infer([Path::new("classify")].iter().chain(&flags).chain(files));
+    check(&classify(&[&picture]), 0, "20  7");
+    let annotated = image::open(&copy).unwrap().into_rgb8();
+    let red = |pixel: &&image::Rgb<u8>| pixel.0[0] > 200 && pixel.0[1] < 100;
+    assert!(annotated.pixels().filter(red).count() > 500);
+    let mut names: Vec<_> = std::fs::read_dir(steps.join("page.png"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names.first().unwrap(), "01-grey.png");
+    assert_eq!(names.len(), 7);
+    check(&classify(&[&picture, &picture]), 1, "--annotate takes one picture");
 }
 
 #[test]
@@ -228,6 +306,30 @@ fn evaluates_in_every_format() {
     let json: Value = serde_json::from_slice(&eval("json").stdout).unwrap();
     assert!(json["accuracy"].as_f64().unwrap() > 0.95, "{json}");
     check(&infer(["eval", "--data", "no/such/folder"]), 1, "run `make setup`");
+}
+
+#[test]
+fn evaluates_a_folder() {
+    let pictures = folder(&[
+        ("labels.csv", b"path,label\na.png,4\nb.png,20\nc.pgm,none\n"),
+        ("b.png", &page()),
+        ("c.pgm", &blank()),
+    ]);
+    std::fs::copy(sample(4), pictures.path().join("a.png")).unwrap();
+    let eval = |format: &str| {
+        let args = ["eval", "--format", format, "--folder"].map(Path::new);
+        infer(args.into_iter().chain([pictures.path()]))
+    };
+    check(&eval("text"), 0, "1 of 2 read right, 1 wrong, 0 refused");
+    check(&eval("csv"), 0, "20,207,");
+    let json: Value = serde_json::from_slice(&eval("json").stdout).unwrap();
+    assert_eq!(json["at_reject"]["none_refused"], 1);
+    let empty = folder(&[]);
+    check(
+        &infer([Path::new("eval"), Path::new("--folder"), empty.path()]),
+        1,
+        "no labelled pictures",
+    );
 }
 
 #[test]

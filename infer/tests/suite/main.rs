@@ -5,6 +5,7 @@ mod engines;
 mod graphs;
 mod hostile;
 mod readme;
+mod pictures;
 
 use std::io::Write;
 

@@ -1,0 +1,142 @@
+//! Readings on standard output: an aligned table, JSON lines or CSV.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use infer::{Answer, Reading};
+use serde_json::{Map, Value, json};
+
+use crate::commands::{Format, percent};
+
+/// The table as it grows.
+pub struct Table {
+    format: Format,
+    show: bool,
+    /// Width of the column of names.
+    width: usize,
+}
+
+impl Table {
+    /// Prints the header.
+    pub fn new(format: Format, show: bool, files: &[PathBuf]) -> io::Result<Table> {
+        let names = files.iter().map(|file| file.display().to_string().chars().count());
+        let width = names.chain(["file".len()]).max().unwrap_or(0);
+        let mut out = io::stdout().lock();
+        match format {
+            Format::Text if files.is_empty() => {}
+            Format::Text => writeln!(out, "{:width$}  digit  confidence  top three", "file")?,
+            Format::Json => {}
+            Format::Csv => writeln!(
+                out,
+                "file,text,digit,confidence,left,top,width,height,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,reason"
+            )?,
+        }
+        Ok(Table { format, show, width })
+    }
+
+    /// Prints what was read in a file.
+    pub fn row(&mut self, file: &Path, reading: &Reading) -> io::Result<()> {
+        let file = file.display().to_string();
+        let mut out = io::stdout().lock();
+        match self.format {
+            Format::Text => out.write_all(text_rows(&file, self.width, reading).as_bytes())?,
+            Format::Json => writeln!(out, "{}", json_row(&file, reading))?,
+            Format::Csv => out.write_all(&csv_rows(&file, reading)?)?,
+        }
+        if self.show {
+            for answer in reading.lines.iter().flatten() {
+                match self.format {
+                    Format::Text => write!(out, "{:?}", answer.digit)?,
+                    // Only data goes to stdout.
+                    Format::Json | Format::Csv => write!(io::stderr(), "{:?}", answer.digit)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A row for one digit; for several a row with all of them, and one for each below it.
+fn text_rows(file: &str, width: usize, reading: &Reading) -> String {
+    if let Some(reason) = &reading.reason {
+        return format!("{file:width$}  {:>5}  {reason}\n", "-");
+    }
+    let answers: Vec<&Answer> = reading.digits().collect();
+    if let [answer] = answers[..] {
+        return format!("{file:width$}  {}\n", columns(answer));
+    }
+    let text = reading.text().replace('\n', "  ");
+    let mut rows = format!("{file:width$}  {text}\n");
+    for answer in answers {
+        let bounds = answer.bounds;
+        let (left, top) = (bounds.left, bounds.top);
+        rows += &format!(
+            "{:width$}  {}  {}x{} at {left},{top}\n",
+            "",
+            columns(answer),
+            bounds.width,
+            bounds.height
+        );
+    }
+    rows
+}
+
+fn columns(answer: &Answer) -> String {
+    let prediction = &answer.prediction;
+    let per_cent = |probability: f32| percent(probability.into());
+    let top = prediction.top(3).into_iter();
+    let top: Vec<_> = top.map(|(digit, p)| format!("{digit} {:>8}", per_cent(p))).collect();
+    let confidence = per_cent(prediction.confidence);
+    format!("{:>5}  {confidence:>10}  {}", prediction.digit, top.join("  "))
+}
+
+/// The schema is in docs/json.md.
+fn json_row(file: &str, reading: &Reading) -> Value {
+    let digits: Vec<Value> = reading.digits().map(json_digit).collect();
+    let mut row = Map::new();
+    row.insert("file".into(), file.into());
+    row.insert("text".into(), reading.text().into());
+    if let [Value::Object(digit)] = &digits[..] {
+        for key in ["digit", "confidence", "probabilities"] {
+            row.insert(key.into(), digit[key].clone());
+        }
+    }
+    row.insert("digits".into(), digits.into());
+    row.insert("reason".into(), reading.reason.clone().into());
+    Value::Object(row)
+}
+
+fn json_digit(answer: &Answer) -> Value {
+    let (prediction, bounds) = (&answer.prediction, answer.bounds);
+    json!({
+        "digit": prediction.digit,
+        "confidence": prediction.confidence,
+        "evidence": prediction.evidence,
+        "probabilities": prediction.probabilities,
+        "box": { "left": bounds.left, "top": bounds.top, "width": bounds.width, "height": bounds.height },
+    })
+}
+
+/// A row for each digit; one with the reason where there is none.
+fn csv_rows(file: &str, reading: &Reading) -> io::Result<Vec<u8>> {
+    let text = reading.text().replace('\n', " ");
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    if let Some(reason) = &reading.reason {
+        let empty = [""; 16];
+        writer.write_record([file, &text].into_iter().chain(empty).chain([reason.as_str()]))?;
+    }
+    for answer in reading.digits() {
+        let (prediction, bounds) = (&answer.prediction, answer.bounds);
+        let place = [bounds.left, bounds.top, bounds.width, bounds.height].map(|value| value.to_string());
+        let numbers = prediction.probabilities.map(|p| p.to_string());
+        let first = [
+            file.to_owned(),
+            text.clone(),
+            prediction.digit.to_string(),
+            prediction.confidence.to_string(),
+        ];
+        let last = [String::new()];
+        writer.write_record(first.iter().chain(&place).chain(&numbers).chain(&last))?;
+    }
+    writer.into_inner().map_err(|error| error.into_error())
+}

@@ -1,0 +1,316 @@
+//! Labelled pictures in a folder, and how well they were read: pure counting over [`Outcome`]s.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use models::CLASSES;
+use models::score::{Score, wilson};
+
+use crate::Reading;
+
+/// A picture and what stands on it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labelled {
+    /// The file.
+    pub path: PathBuf,
+    /// Its digits in reading order; `None` where there is none.
+    pub label: Option<String>,
+}
+
+/// The pictures that `labels.csv` names in its columns `path` and `label` (`none` for no digit), or those in one
+/// sub-folder a digit (and `none`), by name.
+///
+/// # Errors
+/// When there is neither, the table has no such columns, or nothing is labelled.
+pub fn labelled(folder: &Path) -> io::Result<Vec<Labelled>> {
+    let table = folder.join("labels.csv");
+    let found = match table.exists() {
+        true => from_table(folder, &table)?,
+        false => from_folders(folder)?,
+    };
+    if found.is_empty() {
+        return Err(io::Error::other(
+            "no labelled pictures: a labels.csv with the columns path and label, or a sub-folder for each digit is wanted",
+        ));
+    }
+    Ok(found)
+}
+
+fn from_table(folder: &Path, table: &Path) -> io::Result<Vec<Labelled>> {
+    let mut reader = csv::Reader::from_path(table)?;
+    let headers = reader.headers()?.clone();
+    let column = |name: &str| {
+        let found = headers.iter().position(|header| header == name);
+        found.ok_or_else(|| io::Error::other(format!("labels.csv has no column {name}")))
+    };
+    let (path, label) = (column("path")?, column("label")?);
+    let row = |record: csv::Result<csv::StringRecord>| {
+        let record = record?;
+        Ok(Labelled {
+            path: folder.join(&record[path]),
+            label: Some(record[label].to_owned()).filter(|label| label != "none"),
+        })
+    };
+    reader.records().map(row).collect()
+}
+
+fn from_folders(folder: &Path) -> io::Result<Vec<Labelled>> {
+    let mut found = Vec::new();
+    for name in (0..CLASSES).map(|digit| digit.to_string()).chain(["none".to_owned()]) {
+        let folder = folder.join(&name);
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let label = Some(name.clone()).filter(|name| name != "none");
+            found.extend(path.is_file().then_some(Labelled { path, label }));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// What was read on a labelled picture, nothing being refused for want of evidence.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The digits that stand on the picture; `None` where there is none.
+    pub label: Option<String>,
+    /// The digits that were read; empty where nothing was found.
+    pub text: String,
+    /// The least evidence of any digit; minus infinity where nothing was found.
+    pub evidence: f32,
+    /// The least confidence of any digit.
+    pub confidence: f32,
+}
+
+impl Outcome {
+    /// The outcome of a reading in which nothing was refused.
+    pub fn new(label: Option<String>, reading: &Reading) -> Outcome {
+        let least = |value: fn(&crate::Answer) -> f32| reading.digits().map(value).reduce(f32::min);
+        Outcome {
+            label,
+            text: reading.text().replace('\n', ""),
+            evidence: least(|answer| answer.prediction.evidence).unwrap_or(f32::NEG_INFINITY),
+            confidence: least(|answer| answer.prediction.confidence).unwrap_or(0.0),
+        }
+    }
+
+    /// Whether exactly the digits that stand there were read.
+    pub fn is_right(&self) -> bool {
+        self.label.as_ref() == Some(&self.text)
+    }
+}
+
+/// The outcomes of a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes(pub Vec<Outcome>);
+
+/// What comes of refusing whatever has less evidence than a threshold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refusing {
+    /// The threshold.
+    pub reject: f32,
+    /// Pictures with digits.
+    pub digits: u32,
+    /// Those of them that were answered.
+    pub answered: u32,
+    /// Those of them that were answered rightly.
+    pub right: u32,
+    /// Pictures without digits.
+    pub none: u32,
+    /// Those of them that were refused.
+    pub none_refused: u32,
+}
+
+/// Answers of about the same confidence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bin {
+    /// Answers in the bin.
+    pub n: u32,
+    /// Mean confidence of the answers.
+    pub confidence: f64,
+    /// Fraction of them that is right.
+    pub accuracy: f64,
+}
+
+impl Outcomes {
+    /// The counts with a threshold.
+    pub fn refusing(&self, reject: f32) -> Refusing {
+        let count = |test: &dyn Fn(&Outcome) -> bool| self.0.iter().filter(|outcome| test(outcome)).count() as u32;
+        let answered = |outcome: &Outcome| outcome.evidence >= reject && !outcome.text.is_empty();
+        Refusing {
+            reject,
+            digits: count(&|outcome| outcome.label.is_some()),
+            answered: count(&|outcome| outcome.label.is_some() && answered(outcome)),
+            right: count(&|outcome| outcome.is_right() && answered(outcome)),
+            none: count(&|outcome| outcome.label.is_none()),
+            none_refused: count(&|outcome| outcome.label.is_none() && !answered(outcome)),
+        }
+    }
+
+    /// The threshold with which `coverage` of the pictures with digits is answered.
+    pub fn threshold(&self, coverage: f64) -> f32 {
+        let mut evidence = self.evidence(true);
+        evidence.sort_by(|a, b| b.total_cmp(a));
+        let answered = (coverage * evidence.len() as f64).round() as usize;
+        evidence
+            .get(answered.saturating_sub(1))
+            .copied()
+            .unwrap_or(f32::NEG_INFINITY)
+    }
+
+    /// The chance that a picture with digits has more evidence than one without, the area under the ROC curve;
+    /// `None` where one of both is missing.
+    pub fn area_under_curve(&self) -> Option<f64> {
+        let (with, without) = (self.evidence(true), self.evidence(false));
+        let pairs = (with.len() * without.len()) as f64;
+        let more = with.iter().map(|one| {
+            let over = without.iter().filter(|other| one > other).count() as f64;
+            let equal = without.iter().filter(|&other| one == other).count() as f64;
+            over + equal / 2.0
+        });
+        (pairs > 0.0).then(|| more.sum::<f64>() / pairs)
+    }
+
+    fn evidence(&self, of_digits: bool) -> Vec<f32> {
+        let chosen = self.0.iter().filter(|outcome| outcome.label.is_some() == of_digits);
+        chosen.map(|outcome| outcome.evidence).collect()
+    }
+
+    /// How often which digit was read as which, over pictures of one digit that were read as one.
+    pub fn score(&self) -> Score {
+        let mut score = Score::default();
+        let one = |text: &str| {
+            text.parse::<u8>()
+                .ok()
+                .filter(|&digit| usize::from(digit) < CLASSES && text.len() == 1)
+        };
+        for outcome in &self.0 {
+            if let (Some(label), Some(answer)) = (outcome.label.as_deref().and_then(one), one(&outcome.text)) {
+                score.add(label, answer, 0.0);
+            }
+        }
+        score
+    }
+
+    /// Answers to pictures with digits by confidence, in ten equal bins from 0 to 1.
+    pub fn calibration(&self) -> [Bin; 10] {
+        std::array::from_fn(|bin| {
+            let inside = |outcome: &&Outcome| ((outcome.confidence * 10.0) as usize).min(9) == bin;
+            let answered = self
+                .0
+                .iter()
+                .filter(|outcome| outcome.label.is_some() && !outcome.text.is_empty());
+            let inside: Vec<&Outcome> = answered.filter(inside).collect();
+            let mean = |value: &dyn Fn(&Outcome) -> f64| {
+                inside.iter().map(|outcome| value(outcome)).sum::<f64>() / inside.len() as f64
+            };
+            Bin {
+                n: inside.len() as u32,
+                confidence: mean(&|outcome| outcome.confidence.into()),
+                accuracy: mean(&|outcome| f64::from(u8::from(outcome.is_right()))),
+            }
+        })
+    }
+
+    /// Mean distance of confidence and accuracy over the bins, weighted by their answers; NaN of none.
+    pub fn calibration_error(&self) -> f64 {
+        let bins = self.calibration();
+        let n: u32 = bins.iter().map(|bin| bin.n).sum();
+        let filled = bins.iter().filter(|bin| bin.n > 0);
+        let off = filled.map(|bin| f64::from(bin.n) * (bin.confidence - bin.accuracy).abs());
+        off.sum::<f64>() / f64::from(n)
+    }
+}
+
+impl Refusing {
+    /// Fraction of the answers that is right; NaN of none.
+    pub fn accuracy(&self) -> f64 {
+        f64::from(self.right) / f64::from(self.answered)
+    }
+
+    /// Fraction of the pictures with digits that is answered rightly, with its 95 % interval; NaN of none.
+    pub fn right_of_all(&self) -> (f64, (f64, f64)) {
+        let fraction = f64::from(self.right) / f64::from(self.digits);
+        (fraction, wilson(self.right, self.digits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(label: &str, text: &str, evidence: f32, confidence: f32) -> Outcome {
+        Outcome {
+            label: Some(label.to_owned()).filter(|label| label != "none"),
+            text: text.into(),
+            evidence,
+            confidence,
+        }
+    }
+
+    fn outcomes() -> Outcomes {
+        Outcomes(vec![
+            outcome("3", "3", 9.0, 0.95),
+            outcome("5", "6", 5.0, 0.55),
+            outcome("12", "12", 7.0, 0.85),
+            outcome("8", "", f32::NEG_INFINITY, 0.0),
+            outcome("none", "4", 6.0, 0.9),
+            outcome("none", "", f32::NEG_INFINITY, 0.0),
+        ])
+    }
+
+    #[test]
+    fn refusing_more_answers_less_and_better() {
+        let all = outcomes().refusing(f32::NEG_INFINITY);
+        assert_eq!(
+            (all.digits, all.answered, all.right, all.none, all.none_refused),
+            (4, 3, 2, 2, 1)
+        );
+        let strict = outcomes().refusing(outcomes().threshold(0.5));
+        assert_eq!(
+            (strict.reject, strict.answered, strict.right, strict.none_refused),
+            (7.0, 2, 2, 2)
+        );
+        assert_eq!(strict.accuracy(), 1.0);
+    }
+
+    #[test]
+    fn the_area_counts_pairs() {
+        // Of eight pairs five are in order, and the two that found nothing are equal.
+        assert_eq!(outcomes().area_under_curve(), Some(5.5 / 8.0));
+        assert_eq!(Outcomes::default().area_under_curve(), None);
+    }
+
+    #[test]
+    fn bins_hold_answers_of_one_confidence() {
+        let bins = outcomes().calibration();
+        assert_eq!((bins[9].n, bins[5].n, bins[0].n), (1, 1, 0));
+        assert_eq!((bins[9].accuracy, bins[5].accuracy), (1.0, 0.0));
+        let error = (0.05 + 0.55 + 0.15) / 3.0;
+        assert!((outcomes().calibration_error() - error).abs() < 1e-6);
+    }
+
+    #[test]
+    fn labels_come_from_a_table_or_from_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(labelled(folder.path()).is_err());
+        std::fs::create_dir(folder.path().join("7")).unwrap();
+        std::fs::write(folder.path().join("7/a.png"), b"").unwrap();
+        let found = labelled(folder.path()).unwrap();
+        assert_eq!((found.len(), found[0].label.as_deref()), (1, Some("7")));
+        std::fs::write(
+            folder.path().join("labels.csv"),
+            "note,path,label\n,b.png,none\n,c.png,12\n",
+        )
+        .unwrap();
+        let found = labelled(folder.path()).unwrap();
+        assert_eq!(
+            (found[0].label.as_deref(), found[1].label.as_deref()),
+            (None, Some("12"))
+        );
+        assert!(found[1].path.ends_with("c.png"));
+    }
+}
