@@ -6,8 +6,8 @@ use models::glyph::{GlyphError, Page, Rect};
 use crate::engine::EngineError;
 use crate::{Classifier, Prediction};
 
-/// Less [`evidence`](Prediction::evidence) than this is no digit. With the released model about one of fifty real
-/// digits has less; docs/realdigits.md has the curve.
+/// Less [`evidence`](Prediction::evidence) than this is no digit, by models that were exported here. Of the released
+/// one docs/realdigits.md has the curve.
 pub const REJECT: f32 = 4.5;
 
 /// What is read on a picture.
@@ -78,6 +78,12 @@ impl Answer {
 }
 
 impl Classifier {
+    /// The evidence below which there is no digit: [`REJECT`], and nothing for a foreign model, whose logits may be of
+    /// any size.
+    pub fn reject(&self) -> f32 {
+        self.contract().map_or(f32::NEG_INFINITY, |_| REJECT)
+    }
+
     /// Reads pages; as many readings as pages, in their order. A digit with less evidence than `reject` is refused.
     ///
     /// # Errors

@@ -135,7 +135,7 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
     ruling::erase(&mut ink, threshold);
     watch("unruled", &ink);
     let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
-    let lines = group::lines(&marks.list, &Rect::of(&ink));
+    let lines = group::lines(&marks.list, &Rect::of(&ink))?;
     watch("marks", &chosen(&marks, &lines, &ink));
     let page = drawn(&lines, |group| {
         let digit = place::place(

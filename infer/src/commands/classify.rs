@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use indicatif::ProgressBar;
 use infer::glyph::{GlyphError, Page};
-use infer::{Classifier, REJECT, Reading};
+use infer::{Classifier, Reading};
 use rayon::prelude::*;
 
 pub use self::pictures::page;
@@ -27,9 +27,9 @@ pub struct Args {
     /// Read one digit a picture, the largest
     #[arg(long)]
     single: bool,
-    /// Evidence below which there is no digit; a lower number refuses less
-    #[arg(long, value_name = "EVIDENCE", default_value_t = REJECT, allow_negative_numbers = true)]
-    reject: f32,
+    /// Evidence below which there is no digit; a lower number refuses less [default: 4.5, and none for foreign models]
+    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true)]
+    reject: Option<f32>,
     /// Also print the 28x28 pixels that the network sees
     #[arg(long)]
     show: bool,
@@ -82,7 +82,8 @@ fn read(args: &Args, classifier: &mut Classifier, files: &[PathBuf]) -> anyhow::
         Ok(if args.single { page.single() } else { page })
     };
     let pages: Vec<anyhow::Result<Page>> = files.par_iter().map(page).collect();
-    let mut readings = classifier.read_all(pages.iter().flatten(), args.reject)?.into_iter();
+    let reject = args.reject.unwrap_or(classifier.reject());
+    let mut readings = classifier.read_all(pages.iter().flatten(), reject)?.into_iter();
     let reading = |page: anyhow::Result<Page>| match page {
         Ok(_) => Ok(readings.next().expect("there is a reading for every page")),
         Err(error) => no_digit(error),

@@ -22,9 +22,9 @@ pub struct Args {
     /// Instead read the labelled pictures in this folder: labels.csv with the columns path and label, or a sub-folder a digit
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Evidence below which there is no digit, in a folder
-    #[arg(long, value_name = "EVIDENCE", default_value_t = infer::REJECT, allow_negative_numbers = true)]
-    reject: f32,
+    /// Evidence below which there is no digit, in a folder [default: as classify]
+    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true)]
+    reject: Option<f32>,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let report = folder::Report {
             folder: folder.display().to_string(),
             outcomes: folder::read(&mut classifier, folder)?,
-            reject: args.reject,
+            reject: args.reject.unwrap_or(classifier.reject()),
         };
         return print(match args.format {
             Format::Text => report.text(),

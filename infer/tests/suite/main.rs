@@ -4,8 +4,8 @@ mod cli;
 mod engines;
 mod graphs;
 mod hostile;
-mod readme;
 mod pictures;
+mod readme;
 
 use std::io::Write;
 

@@ -1,11 +1,13 @@
 //! Marks become digits: specks and print beside the digits go, strokes of one digit come together, and digits are
 //! put into the order in which they are read.
 
-use super::Rect;
 use super::components::Component;
+use super::{GlyphError, Rect};
 
 /// A mark with less ink than this part of the largest is a speck.
 const SPECK_AREA: f32 = 0.01;
+/// More marks than this are texture, and would take long to compare.
+const MOST_MARKS: usize = 2000;
 /// A digit is at least this high, as a part of the highest on the picture; lower is a dot, a dash or small print.
 const MIN_HEIGHT: f32 = 0.4;
 /// Marks above each other are one digit up to this gap, as a part of both, where one is a mere stroke.
@@ -19,7 +21,7 @@ const WHOLE_HEIGHT: f32 = 0.8;
 /// Digits stand in one line where they share this part of the lower one's rows.
 const LINE_OVERLAP: f32 = 0.4;
 
-/// The marks of one digit.
+/// The marks of one digit, or of a part of it.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// The box around all of them.
@@ -28,16 +30,44 @@ pub struct Group {
     pub area: u32,
     /// Indices of the marks.
     pub members: Vec<usize>,
+    /// What faint ink connects with the first of them.
+    bridge: u32,
 }
 
 /// The digits among marks, line by line from the top, each line from the left.
-pub fn lines(marks: &[Component], page: &Rect) -> Vec<Vec<Group>> {
+///
+/// # Errors
+/// When there are more marks than digits on any page.
+pub fn lines(marks: &[Component], page: &Rect) -> Result<Vec<Vec<Group>>, GlyphError> {
     let mut chosen = without_specks(marks);
+    if chosen.len() > MOST_MARKS {
+        return Err(GlyphError::Intricate);
+    }
     drop_cut(&mut chosen, marks, page);
-    let mut groups = joined(marks, &chosen);
+    let pieces = chosen.iter().map(|&index| Group::of(marks, index)).collect();
+    // Once more, for a bar belongs to a broken digit only when that is whole.
+    let mut groups = joined(joined(pieces));
     let highest = groups.iter().map(|group| group.bounds.height).max().unwrap_or(0);
     groups.retain(|group| group.bounds.height as f32 >= MIN_HEIGHT * highest as f32);
-    in_reading_order(groups)
+    Ok(in_reading_order(groups))
+}
+
+impl Group {
+    fn of(marks: &[Component], index: usize) -> Group {
+        let Component { bounds, area, bridge } = marks[index];
+        Group {
+            bounds,
+            area,
+            members: vec![index],
+            bridge,
+        }
+    }
+
+    fn join(&mut self, other: Group) {
+        self.bounds = self.bounds.union(&other.bounds);
+        self.area += other.area;
+        self.members.extend(other.members);
+    }
 }
 
 fn without_specks(marks: &[Component]) -> Vec<usize> {
@@ -61,46 +91,28 @@ fn drop_cut(chosen: &mut Vec<usize>, marks: &[Component], page: &Rect) {
     });
 }
 
-/// Joins the marks that belong to one digit.
-fn joined(marks: &[Component], chosen: &[usize]) -> Vec<Group> {
-    let highest = chosen
-        .iter()
-        .map(|&index| marks[index].bounds.height)
-        .max()
-        .unwrap_or(0);
+/// Joins the pieces that belong to one digit.
+fn joined(pieces: Vec<Group>) -> Vec<Group> {
+    let highest = pieces.iter().map(|piece| piece.bounds.height).max().unwrap_or(0);
     let mut groups: Vec<Group> = Vec::new();
-    for &index in chosen {
-        let mark = &marks[index];
-        let mut group = Group {
-            bounds: mark.bounds,
-            area: mark.area,
-            members: vec![index],
-        };
-        let (same, others) = groups.into_iter().partition(|other: &Group| {
-            other
-                .members
-                .iter()
-                .any(|&member| belong(&marks[member], mark, highest))
-        });
+    for mut piece in pieces {
+        let (same, others) = groups.into_iter().partition(|group| belong(group, &piece, highest));
         groups = others;
-        for other in same {
-            group.bounds = group.bounds.union(&other.bounds);
-            group.area += other.area;
-            group.members.extend(other.members);
-        }
-        groups.push(group);
+        let same: Vec<Group> = same;
+        same.into_iter().for_each(|group| piece.join(group));
+        groups.push(piece);
     }
     groups
 }
 
-fn belong(one: &Component, other: &Component, highest: u32) -> bool {
+fn belong(one: &Group, other: &Group, highest: u32) -> bool {
     let bridged = one.bridge == other.bridge;
     let (one, other) = (&one.bounds, &other.bounds);
     let both = one.union(other);
     let narrow = both.width <= both.height;
     let part = |part: f32, of: u32| part * of as f32;
     let (gap_x, gap_y) = (one.gap_x(other) as f32, one.gap_y(other) as f32);
-    let near = gap_x.max(gap_y) <= part(BROKEN_GAP, highest);
+    let near = gap_x.max(gap_y) <= part(BROKEN_GAP, highest).max(1.0);
     let above = -gap_x >= 0.5 * one.width.min(other.width) as f32;
     let stroke = (one.height.min(other.height) as f32) < part(STROKE_HEIGHT, both.height);
     // Faint ink between two digits is blur, and a line under digits is no stroke of them: no digit gets wide by either.
@@ -160,13 +172,19 @@ mod tests {
     /// How many marks each digit of each line has.
     fn found(marks: &[Component]) -> Vec<Vec<usize>> {
         let count = |line: &Vec<Group>| line.iter().map(|group| group.members.len()).collect();
-        lines(marks, &PAGE).iter().map(count).collect()
+        lines(marks, &PAGE).unwrap().iter().map(count).collect()
     }
 
     #[test]
     fn the_bar_of_a_5_belongs_to_it() {
         assert_eq!(found(&[mark(20, 20, 18, 4, 1), mark(15, 32, 22, 30, 2)]), [[2]]);
         assert_eq!(found(&[mark(9, 4, 12, 4, 1), mark(10, 13, 10, 11, 2)]), [[2]]);
+    }
+
+    #[test]
+    fn a_bar_belongs_to_a_broken_5() {
+        let marks = [mark(9, 4, 12, 4, 1), mark(13, 13, 6, 3, 2), mark(10, 17, 10, 7, 3)];
+        assert_eq!(found(&marks), [[3]]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn found(bytes: &[u8]) -> Result<Digit, GlyphError> {
     let threshold = threshold::threshold(&ink)?;
     ruling::erase(&mut ink, threshold);
     let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
-    let lines = group::lines(&marks.list, &Rect::of(&ink));
+    let lines = group::lines(&marks.list, &Rect::of(&ink))?;
     let largest = lines.iter().flatten().max_by_key(|group| group.bounds.area());
     let largest = largest.ok_or(GlyphError::Blank)?;
     place::place(&ink, threshold, largest.bounds, marks.only(&largest.members), Pen::Own)
