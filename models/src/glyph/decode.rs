@@ -12,7 +12,7 @@ pub const MAX_FILE_BYTES: usize = 64 << 20;
 /// Largest width and height that are decoded.
 pub const MAX_SIDE: u32 = 16_384;
 /// Most bytes of decoded pixels. Decoders hold up to as much again, and the whole must stay under 200 MB.
-pub const MAX_DECODED_BYTES: u64 = 72 << 20;
+pub const MAX_DECODED_BYTES: u64 = 64 << 20;
 
 /// Decodes by content and not by name; the orientation is what EXIF says of how to turn the picture upright.
 ///

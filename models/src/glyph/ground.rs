@@ -125,7 +125,7 @@ impl Coarse {
     fn levelled(&self) -> (Coarse, (f32, f32)) {
         let (mut across, mut down, mut squares_across, mut squares_down) = (0.0, 0.0, 0.0, 0.0);
         for (place, level) in self.levels.iter().enumerate() {
-            let (x, y) = self.from_middle(place);
+            let (x, y) = self.middle_offset(place);
             across += x * level;
             down += y * level;
             squares_across += x * x;
@@ -140,14 +140,14 @@ impl Coarse {
 
     fn sloped(&self, slope: (f32, f32)) -> Coarse {
         let sloped = self.levels.iter().enumerate().map(|(place, level)| {
-            let (x, y) = self.from_middle(place);
+            let (x, y) = self.middle_offset(place);
             level + x * slope.0 + y * slope.1
         });
         self.with(sloped.collect())
     }
 
     /// Column and row of a cell, counted from the middle of the picture.
-    fn from_middle(&self, place: usize) -> (f32, f32) {
+    fn middle_offset(&self, place: usize) -> (f32, f32) {
         let from = |cell: usize, cells: usize| cell as f32 - (cells - 1) as f32 / 2.0;
         (
             from(place % self.width, self.width),

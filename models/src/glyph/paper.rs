@@ -6,7 +6,7 @@ use image::{DynamicImage, GrayImage, Luma, RgbImage, Rgba, RgbaImage};
 /// Larger pictures are shrunk by a whole factor: digits are read at 20 pixels, and this leaves many on a page.
 const MAX_PIXELS: u64 = 1_000_000;
 /// A colour channel is taken for grey where it spreads this much wider than brightness, as with green ink on red.
-const CHANNEL_GAIN: u32 = 2;
+const CHANNEL_GAIN: f64 = 2.0;
 
 /// Grey levels of the upright picture, shrunk by the whole factor that is returned with them.
 pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, u32) {
@@ -116,12 +116,13 @@ fn clearest(image: &RgbImage) -> GrayImage {
     best
 }
 
-/// Standard deviation of the levels, in hundredths of a level.
-fn spread(grey: &GrayImage) -> u32 {
-    let n = grey.len().max(1) as u64;
+/// Standard deviation of the levels.
+fn spread(grey: &GrayImage) -> f64 {
+    let n = grey.len().max(1) as f64;
     let (sum, squares) = grey.iter().fold((0u64, 0u64), |(sum, squares), &level| {
         let level = u64::from(level);
         (sum + level, squares + level * level)
     });
-    (10_000 * (squares * n - sum * sum) / (n * n)).isqrt() as u32
+    let mean = sum as f64 / n;
+    (squares as f64 / n - mean * mean).max(0.0).sqrt()
 }

@@ -204,6 +204,13 @@ fn refuses_broken_and_huge_files() {
     check_refused(&cut, "not a readable picture");
 }
 
+/// As large as pictures are worked on, in black and white: sums and products are the largest that there can be.
+#[test]
+fn a_large_texture_does_not_overflow() {
+    let dots = GrayImage::from_fn(1000, 1000, |x, y| Luma([if x % 4 + y % 4 == 0 { 0 } else { 255 }]));
+    check_refused(&png(dots), "no digit found");
+}
+
 #[test]
 fn shapes_of_any_size_do_not_panic() {
     for (width, height) in [(1, 1), (1, 500), (500, 1), (2, 3), (7, 7), (3000, 2)] {
