@@ -11,8 +11,9 @@ use super::GlyphError;
 pub const MAX_FILE_BYTES: usize = 64 << 20;
 /// Largest width and height that are decoded.
 pub const MAX_SIDE: u32 = 16_384;
-/// Most bytes of decoded pixels. Decoders hold up to as much again, and the whole must stay under 200 MB.
-pub const MAX_DECODED_BYTES: u64 = 64 << 20;
+/// Most bytes of decoded pixels, 24 megapixels in colour. Decoders hold up to as much again, and the whole must stay
+/// under 200 MB.
+pub const MAX_DECODED_BYTES: u64 = 71 << 20;
 
 /// Decodes by content and not by name; the orientation is what EXIF says of how to turn the picture upright.
 ///

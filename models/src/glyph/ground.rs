@@ -166,14 +166,14 @@ impl Coarse {
     /// Morphological closing: what is dark and narrower than the window takes the level of its surroundings, while
     /// shadows and their edges stay.
     fn closed(&self, radius: usize) -> Coarse {
-        let wide = self.filtered(radius, f32::max);
-        wide.filtered(radius, f32::min)
+        let wide = self.filtered(radius, |a, b| if a > b { a } else { b });
+        wide.filtered(radius, |a, b| if a < b { a } else { b })
     }
 
     /// The greatest or the least level within `radius` cells in both directions.
-    fn filtered(&self, radius: usize, pick: fn(f32, f32) -> f32) -> Coarse {
-        let across = running(&self.levels, self.width, radius, pick);
-        let down = running(&transposed(&across, self.width), self.height, radius, pick);
+    fn filtered(&self, radius: usize, pick: impl Fn(f32, f32) -> f32) -> Coarse {
+        let across = running(&self.levels, self.width, radius, &pick);
+        let down = running(&transposed(&across, self.width), self.height, radius, &pick);
         self.with(transposed(&down, self.height))
     }
 
@@ -199,13 +199,21 @@ impl Coarse {
 }
 
 /// Picks among the levels within `radius` of each place of each row.
-fn running(levels: &[f32], width: usize, radius: usize, pick: fn(f32, f32) -> f32) -> Vec<f32> {
-    let mut picked = Vec::with_capacity(levels.len());
-    for row in levels.chunks_exact(width) {
-        picked.extend((0..width).map(|x| {
-            let window = &row[x.saturating_sub(radius)..(x + radius + 1).min(width)];
-            window.iter().copied().fold(window[0], pick)
-        }));
+fn running(levels: &[f32], width: usize, radius: usize, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+    let mut picked = levels.to_vec();
+    for (row, best) in levels.chunks_exact(width).zip(picked.chunks_exact_mut(width)) {
+        for distance in 1..=radius.min(width - 1) {
+            // All places of a row at once, which compilers make fast.
+            let near = width - distance;
+            best[..near]
+                .iter_mut()
+                .zip(&row[distance..])
+                .for_each(|(best, &level)| *best = pick(*best, level));
+            best[distance..]
+                .iter_mut()
+                .zip(&row[..near])
+                .for_each(|(best, &level)| *best = pick(*best, level));
+        }
     }
     picked
 }

@@ -1,7 +1,7 @@
 //! Any decoded picture becomes grey ink on opaque paper, of a size that is quick to work on.
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, Luma, RgbImage, Rgba, RgbaImage};
+use image::{DynamicImage, GrayImage, RgbaImage};
 
 /// Larger pictures are shrunk by a whole factor: digits are read at 20 pixels, and this leaves many on a page.
 const MAX_PIXELS: u64 = 1_000_000;
@@ -13,7 +13,7 @@ pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, u32) {
     let factor = factor(image.width(), image.height());
     let mut small = DynamicImage::ImageRgba8(shrink(image, factor));
     small.apply_orientation(orientation);
-    (clearest(&on_paper(&small.into_rgba8())), factor)
+    (clearest(&on_paper(small.into_rgba8())), factor)
 }
 
 fn factor(width: u32, height: u32) -> u32 {
@@ -26,6 +26,7 @@ fn factor(width: u32, height: u32) -> u32 {
 /// Means of `factor` x `factor` pixels, colour weighted by opacity.
 fn shrink(image: DynamicImage, factor: u32) -> RgbaImage {
     match image {
+        whole if factor == 1 => whole.into_rgba8(),
         DynamicImage::ImageLuma8(image) => means(&image, factor, |&[luma]| [luma, luma, luma, 255]),
         DynamicImage::ImageRgb8(image) => means(&image, factor, |&[r, g, b]| [r, g, b, 255]),
         other => means(&other.into_rgba8(), factor, |&rgba| rgba),
@@ -70,25 +71,25 @@ where
 
 /// Fills what is transparent with paper: with the opaque colour's like where most is opaque, else with white, or with
 /// black under light ink.
-fn on_paper(image: &RgbaImage) -> RgbImage {
+fn on_paper(mut image: RgbaImage) -> RgbaImage {
     let (mut light, mut opaque) = (0u64, 0u64);
-    for pixel in image.pixels() {
-        let alpha = u64::from(pixel.0[3]);
-        light += u64::from(luma(pixel)) * alpha;
-        opaque += alpha;
+    for &[r, g, b, alpha] in image.as_chunks::<4>().0 {
+        light += u64::from(brightness([r, g, b])) * u64::from(alpha);
+        opaque += u64::from(alpha);
+    }
+    let all = 255 * u64::from(image.width()) * u64::from(image.height());
+    if opaque == all {
+        return image;
     }
     let opaque_is_light = light >= 128 * opaque.max(1);
-    let mostly_opaque = opaque * 2 > 255 * image.len() as u64 / 4;
+    let mostly_opaque = opaque * 2 > all;
     let paper = if opaque_is_light == mostly_opaque { 255 } else { 0 };
-    RgbImage::from_fn(image.width(), image.height(), |x, y| {
-        let [r, g, b, alpha] = image.get_pixel(x, y).0.map(u32::from);
-        image::Rgb([r, g, b].map(|value| ((value * alpha + paper * (255 - alpha) + 127) / 255) as u8))
-    })
-}
-
-fn luma(pixel: &Rgba<u8>) -> u8 {
-    let [r, g, b, _] = pixel.0;
-    brightness([r, g, b])
+    for pixel in image.as_chunks_mut::<4>().0 {
+        let [r, g, b, alpha] = pixel.map(u32::from);
+        let laid = [r, g, b].map(|value| ((value * alpha + paper * (255 - alpha) + 127) / 255) as u8);
+        *pixel = [laid[0], laid[1], laid[2], 255];
+    }
+    image
 }
 
 /// Brightness as Rec. 601 weighs it.
@@ -97,32 +98,46 @@ fn brightness([r, g, b]: [u8; 3]) -> u8 {
 }
 
 /// Brightness, or the channel that shows far more than brightness does.
-fn clearest(image: &RgbImage) -> GrayImage {
-    let plane = |value: &dyn Fn([u8; 3]) -> u8| {
-        GrayImage::from_fn(image.width(), image.height(), |x, y| {
-            Luma([value(image.get_pixel(x, y).0)])
-        })
-    };
-    let grey = plane(&brightness);
-    let mut widest = spread(&grey) * CHANNEL_GAIN;
-    let mut best = grey;
-    for channel in 0..3 {
-        let one = plane(&|pixel: [u8; 3]| pixel[channel]);
-        if spread(&one) > widest {
-            widest = spread(&one);
-            best = one;
+fn clearest(image: &RgbaImage) -> GrayImage {
+    let pixels = image.as_chunks::<4>().0;
+    let mut spreads = [Spread::default(); 4];
+    for &[r, g, b, _] in pixels {
+        for (spread, level) in spreads.iter_mut().zip([r, g, b, brightness([r, g, b])]) {
+            spread.add(level);
         }
     }
-    best
+    let [r, g, b, grey] = spreads.map(|spread| spread.deviation());
+    let widest = r.max(g).max(b);
+    let channel = [r, g, b]
+        .iter()
+        .position(|&one| one == widest && widest > CHANNEL_GAIN * grey);
+    let levels = match channel {
+        Some(channel) => pixels.iter().map(|pixel| pixel[channel]).collect(),
+        None => pixels.iter().map(|&[r, g, b, _]| brightness([r, g, b])).collect(),
+    };
+    GrayImage::from_raw(image.width(), image.height(), levels).expect("there is a level for every pixel")
 }
 
-/// Standard deviation of the levels.
-fn spread(grey: &GrayImage) -> f64 {
-    let n = grey.len().max(1) as f64;
-    let (sum, squares) = grey.iter().fold((0u64, 0u64), |(sum, squares), &level| {
+/// Levels added up.
+#[derive(Clone, Copy, Default)]
+struct Spread {
+    n: u64,
+    sum: u64,
+    squares: u64,
+}
+
+impl Spread {
+    fn add(&mut self, level: u8) {
         let level = u64::from(level);
-        (sum + level, squares + level * level)
-    });
-    let mean = sum as f64 / n;
-    (squares as f64 / n - mean * mean).max(0.0).sqrt()
+        self.n += 1;
+        self.sum += level;
+        self.squares += level * level;
+    }
+
+    /// Standard deviation of the levels.
+    fn deviation(self) -> f64 {
+        let n = self.n.max(1) as f64;
+        let mean = self.sum as f64 / n;
+        (self.squares as f64 / n - mean * mean).max(0.0).sqrt()
+    }
 }
