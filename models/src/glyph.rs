@@ -101,8 +101,8 @@ impl Page {
     }
 }
 
-/// Is shown every intermediate picture, with its name.
-pub type Watch<'a> = &'a mut dyn FnMut(&str, &GrayImage);
+/// Is told the name of every step that is done, and can look at the picture that it made.
+pub type Watch<'a> = &'a mut dyn FnMut(&str, &dyn Fn() -> GrayImage);
 
 /// Reads a picture file (PNG, JPEG, GIF, BMP, WebP, TIFF, PNM) from its bytes and makes a digit of the largest on it.
 ///
@@ -128,15 +128,15 @@ pub fn read_page(bytes: &[u8]) -> Result<Page, GlyphError> {
 pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
     let (grey, factor) = paper::grey(image, orientation);
-    watch("grey", &grey);
+    watch("grey", &|| grey.clone());
     let mut ink = ground::ink(&grey);
-    watch("ink", &ink);
+    watch("ink", &|| ink.clone());
     let threshold = threshold::threshold(&ink)?;
     ruling::erase(&mut ink, threshold);
-    watch("unruled", &ink);
+    watch("unruled", &|| ink.clone());
     let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
     let lines = group::lines(&marks.list, &Rect::of(&ink))?;
-    watch("marks", &chosen(&marks, &lines, &ink));
+    watch("marks", &|| chosen(&marks, &lines, &ink));
     let page = drawn(&lines, |group| {
         let digit = place::place(
             &ink,
@@ -151,7 +151,7 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
         })
     })?;
     for glyph in page.lines.iter().flatten() {
-        watch("digit", &picture(&glyph.digit));
+        watch("digit", &|| picture(&glyph.digit));
     }
     Ok(page)
 }

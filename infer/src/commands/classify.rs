@@ -27,7 +27,7 @@ pub struct Args {
     /// Read one digit a picture, the largest
     #[arg(long)]
     single: bool,
-    /// Evidence below which there is no digit; a lower number refuses less [default: 4.5, and none for foreign models]
+    /// Evidence below which there is no digit; a lower number refuses less [default: 3.8, and none for foreign models]
     #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true)]
     reject: Option<f32>,
     /// Also print the 28x28 pixels that the network sees

@@ -69,7 +69,7 @@ pub fn page(file: &Path, debug_dir: Option<&Path>) -> anyhow::Result<Page> {
     let page = glyph::read_watched(&bytes, &mut |name, picture| {
         step += 1;
         let path = folder.join(format!("{step:02}-{name}.png"));
-        if let Err(error) = picture.save(&path) {
+        if let Err(error) = picture().save(&path) {
             failed = Some(anyhow::Error::new(error).context(path.display().to_string()));
         }
     });
