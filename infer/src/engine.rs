@@ -1,5 +1,6 @@
 //! What runs a model: a trait, the engines behind it, and [`open`], which makes one from the bytes of an ONNX file.
 
+pub mod native;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "tract")]
@@ -7,6 +8,8 @@ mod tract;
 
 use models::onnx::{Model, OnnxError};
 use models::{CLASSES, PIXELS};
+
+pub use self::native::{KernelKind, Native};
 
 #[cfg(feature = "ort")]
 pub use self::ort::disable_telemetry;
@@ -27,6 +30,8 @@ pub trait Engine: Send {
 /// The engines that this build knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineKind {
+    /// Our own, without any dependency.
+    Native,
     /// tract, pure Rust and built in.
     #[cfg(feature = "tract")]
     Tract,
@@ -38,6 +43,7 @@ pub enum EngineKind {
 impl EngineKind {
     /// Every engine of this build; the first is the default.
     pub const ALL: &[EngineKind] = &[
+        EngineKind::Native,
         #[cfg(feature = "tract")]
         EngineKind::Tract,
         #[cfg(feature = "ort")]
@@ -47,6 +53,7 @@ impl EngineKind {
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            EngineKind::Native => "native",
             #[cfg(feature = "tract")]
             EngineKind::Tract => "tract",
             #[cfg(feature = "ort")]
@@ -60,6 +67,7 @@ impl EngineKind {
     /// When the engine cannot be used on this machine.
     pub fn version(self) -> Result<String, EngineError> {
         match self {
+            EngineKind::Native => Ok(native::version()),
             #[cfg(feature = "tract")]
             EngineKind::Tract => Ok(tract::version()),
             #[cfg(feature = "ort")]
@@ -129,6 +137,7 @@ pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Box<dyn Eng
     let onnx = model.proto.to_bytes();
     let threads = threads.max(1);
     match kind {
+        EngineKind::Native => Ok(Box::new(Native::new(&model, threads, None)?)),
         #[cfg(feature = "tract")]
         EngineKind::Tract => {
             let batch = model.batch.unwrap_or(1);

@@ -1,0 +1,186 @@
+//! Our own engine: it runs the ONNX file itself and needs nothing.
+//!
+//! The way from node to instruction: [`graph`] reads nodes, [`fuse`] merges them, [`plan`] packs weights and gives every
+//! value its place, [`kernels`] compute. A run copies digits in, walks the steps and copies logits out; it allocates nothing.
+
+mod fuse;
+mod graph;
+mod kernels;
+mod plan;
+
+use models::onnx::Model;
+use models::{CLASSES, PIXELS};
+use rayon::prelude::*;
+
+pub use self::kernels::{KernelKind, Kernels};
+
+use self::graph::Graph;
+use self::kernels::{Map, Residual};
+use self::plan::{Each, GROUP, Place, Plan, Step, Work};
+use super::{Engine, EngineError, EngineKind};
+
+/// Runs a plan, one part of a batch on each thread.
+pub struct Native {
+    plan: Plan,
+    /// One for each thread.
+    arenas: Vec<Arena>,
+    /// `None` for one thread, which is the caller's.
+    pool: Option<rayon::ThreadPool>,
+}
+
+/// All that one thread writes.
+struct Arena {
+    values: Vec<f32>,
+    scratch: Vec<f32>,
+    /// First number of each that begins a cache line.
+    start: [usize; 2],
+}
+
+impl Native {
+    /// Plans a checked file for `threads` threads, with the fastest kernels of this CPU or the `forced` ones.
+    ///
+    /// # Errors
+    /// When the graph has something that is not known, or the CPU cannot run the forced kernels.
+    pub fn new(model: &Model, threads: usize, forced: Option<KernelKind>) -> Result<Native, EngineError> {
+        let kernels = Kernels::select(forced).map_err(load_error)?;
+        let graph = fuse::fuse(Graph::new(model).map_err(load_error)?);
+        let plan = Plan::new(&graph, kernels);
+        let pool = match threads {
+            0 | 1 => None,
+            _ => Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(load_error)?),
+        };
+        Ok(Native {
+            arenas: (0..threads.max(1)).map(|_| Arena::new(&plan)).collect(),
+            plan,
+            pool,
+        })
+    }
+}
+
+/// Version, and the kernels that this CPU gets.
+pub fn version() -> String {
+    let kernels = Kernels::select(None).expect("plain kernels run anywhere");
+    format!("native {}, {} kernels", env!("CARGO_PKG_VERSION"), kernels.kind().name())
+}
+
+fn load_error(error: impl std::error::Error) -> EngineError {
+    EngineError::Load {
+        engine: EngineKind::Native,
+        problem: error.to_string(),
+    }
+}
+
+impl Engine for Native {
+    fn run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
+        let n = super::count(digits, logits);
+        let Native { plan, arenas, pool } = self;
+        let part = n.div_ceil(arenas.len()).next_multiple_of(GROUP).max(GROUP);
+        match pool {
+            Some(pool) if n > GROUP => pool.install(|| {
+                let parts = digits.par_chunks(part * PIXELS).zip(logits.par_chunks_mut(part * CLASSES));
+                parts.zip(arenas).for_each(|((digits, logits), arena)| run(plan, arena, digits, logits));
+            }),
+            _ => run(plan, &mut arenas[0], digits, logits),
+        }
+        Ok(())
+    }
+}
+
+/// Computes logits `[n, CLASSES]` of digits `[n, PIXELS]`, a group at a time.
+fn run(plan: &Plan, arena: &mut Arena, digits: &[f32], logits: &mut [f32]) {
+    for (digits, logits) in digits.chunks(GROUP * PIXELS).zip(logits.chunks_mut(GROUP * CLASSES)) {
+        let n = digits.len() / PIXELS;
+        load(&plan.input, arena, digits);
+        for step in &plan.steps {
+            arena.step(step, plan.kernels, n);
+        }
+        let Place { start, map } = &plan.logits;
+        for (digit, logits) in logits.chunks_mut(CLASSES).enumerate() {
+            let from = start + digit * map.len() + map.at(0, 0);
+            logits.copy_from_slice(&arena.values()[from..from + CLASSES]);
+        }
+    }
+}
+
+fn load(place: &Place, arena: &mut Arena, digits: &[f32]) {
+    let Map { width, depth, .. } = place.map;
+    for (digit, pixels) in digits.chunks(PIXELS).enumerate() {
+        for (y, row) in pixels.chunks(width).enumerate() {
+            let start = place.start + digit * place.map.len() + place.map.at(y as isize, 0);
+            let to = &mut arena.values()[start..start + width * depth];
+            to.iter_mut().step_by(depth).zip(row).for_each(|(to, pixel)| *to = *pixel);
+        }
+    }
+}
+
+impl Arena {
+    /// Zeros, which the borders of the maps stay for ever.
+    fn new(plan: &Plan) -> Arena {
+        const LINE: usize = 64;
+        let zeros = |len| vec![0.0f32; len + LINE / 4];
+        let (values, scratch) = (zeros(plan.arena), zeros(plan.scratch));
+        let start = [&values, &scratch].map(|numbers| numbers.as_ptr().align_offset(LINE));
+        Arena { values, scratch, start }
+    }
+
+    fn values(&mut self) -> &mut [f32] {
+        &mut self.values[self.start[0]..]
+    }
+
+    /// Runs one step on `n` digits.
+    fn step(&mut self, step: &Step, kernels: Kernels, n: usize) {
+        let Step { work, input, add, output } = step;
+        let (values, scratch) = (&mut self.values[self.start[0]..], &mut self.scratch[self.start[1]..]);
+        let same = |place: &Place| place.start == output.start;
+        match work {
+            Work::Each(each) => {
+                if !same(input) {
+                    values.copy_within(input.range(), output.start);
+                }
+                self::each(each, values, add.as_ref(), output, n);
+            }
+            Work::Linear(layer) => {
+                let [input, output] = disjoint(values, [input, output]);
+                kernels.linear(layer, n, input, output);
+            }
+            Work::Conv(layer) => match add {
+                Some(add) if add.start == input.start => {
+                    let [input, output] = disjoint(values, [input, output]);
+                    kernels.conv(layer, n, input, Residual::Map(input), output, scratch);
+                }
+                Some(add) if !same(add) => {
+                    let [input, add, output] = disjoint(values, [input, add, output]);
+                    kernels.conv(layer, n, input, Residual::Map(add), output, scratch);
+                }
+                add => {
+                    let residual = if add.is_some() { Residual::Output } else { Residual::None };
+                    let [input, output] = disjoint(values, [input, output]);
+                    kernels.conv(layer, n, input, residual, output, scratch);
+                }
+            },
+        }
+    }
+}
+
+fn disjoint<'a, const N: usize>(values: &'a mut [f32], places: [&Place; N]) -> [&'a mut [f32]; N] {
+    let ranges = places.map(Place::range);
+    values.get_disjoint_mut(ranges).expect("the plan gives values that live at once different slots")
+}
+
+/// Changes the numbers of `n` maps in place, and leaves their borders alone.
+fn each(each: &Each, values: &mut [f32], add: Option<&Place>, output: &Place, n: usize) {
+    let map = &output.map;
+    for digit in 0..n {
+        for pixel in map.pixels() {
+            for channel in 0..map.channels {
+                let at = digit * map.len() + pixel + channel;
+                let x = values[output.start + at];
+                values[output.start + at] = match each {
+                    Each::Affine(scale, shift) => x * scale[channel] + shift[channel],
+                    Each::Activation(activation) => kernels::activate(x, Some(*activation)),
+                    Each::Add => x + add.map_or(0.0, |add| values[add.start + at]),
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The kernels as a ladder: [`plain`] first, then the same three algorithms over vectors of rising width. [`Kernels::select`]
+//! chooses the step at run time. All `unsafe` of the workspace is in this folder.
+//!
+//! An algorithm is written once over the trait [`Simd`](simd::Simd) ([`direct`], [`winograd`], [`linear`]); a macro below
+//! compiles it for each instruction set.
+#![allow(unsafe_code)] // Loads, stores and instruction sets; each block says why it is sound.
+
+mod activation;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod direct;
+mod linear;
+mod map;
+mod plain;
+mod portable;
+mod simd;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod winograd;
+
+pub use linear::Linear;
+pub use map::{BLOCK, Border, Map};
+pub use plain::activate;
+pub use spec::{ConvSpec, LinearSpec, Residual};
+
+use direct::Direct;
+use winograd::Winograd;
+
+/// Steps of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum KernelKind {
+    /// Scalar code as the definitions read.
+    Plain,
+    /// Vectors that the compiler makes for any CPU of the target.
+    Portable,
+    /// 256 bits: x86-64 with AVX2 and FMA.
+    Avx2,
+    /// 512 bits: x86-64 with AVX-512F.
+    Avx512,
+}
+
+impl KernelKind {
+    /// From the plainest to the fastest.
+    pub const ALL: [KernelKind; 4] = [
+        KernelKind::Plain,
+        KernelKind::Portable,
+        KernelKind::Avx2,
+        KernelKind::Avx512,
+    ];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            KernelKind::Plain => "plain",
+            KernelKind::Portable => "portable",
+            KernelKind::Avx2 => "avx2",
+            KernelKind::Avx512 => "avx512",
+        }
+    }
+
+    /// What this CPU lacks for it; `None` where it can run.
+    pub fn missing(self) -> Option<&'static str> {
+        match self {
+            KernelKind::Plain | KernelKind::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            KernelKind::Avx2 => {
+                (!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))).then_some("avx2 and fma")
+            }
+            #[cfg(target_arch = "x86_64")]
+            KernelKind::Avx512 => (!is_x86_feature_detected!("avx512f")).then_some("avx512f"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => Some("x86-64"),
+        }
+    }
+}
+
+/// A step of the ladder that this CPU can run: only [`Kernels::select`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernels(KernelKind);
+
+/// This CPU cannot run the kernels that were asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("this CPU has no {missing}, which the {} kernels need", kind.name())]
+pub struct KernelsError {
+    kind: KernelKind,
+    missing: &'static str,
+}
+
+impl Kernels {
+    /// The fastest kernels that this CPU can run, or those that are `forced`.
+    ///
+    /// # Errors
+    /// When this CPU cannot run the forced ones.
+    pub fn select(forced: Option<KernelKind>) -> Result<Kernels, KernelsError> {
+        let fastest = || KernelKind::ALL.into_iter().rfind(|kind| kind.missing().is_none());
+        let kind = forced.or_else(fastest).expect("plain kernels run anywhere");
+        match kind.missing() {
+            None => Ok(Kernels(kind)),
+            Some(missing) => Err(KernelsError { kind, missing }),
+        }
+    }
+
+    /// The step.
+    pub fn kind(self) -> KernelKind {
+        self.0
+    }
+
+    /// Border that a convolution needs around its input of `height` and `width`.
+    pub fn border(self, spec: &ConvSpec, height: usize, width: usize) -> Border {
+        if self.uses_winograd(spec) {
+            Winograd::border(spec, height, width)
+        } else {
+            spec.padding
+        }
+    }
+
+    /// Packs a convolution for maps that lie so.
+    pub fn pack(self, spec: &ConvSpec, input: &Map, output: &Map) -> Conv {
+        if self.0 == KernelKind::Plain {
+            Conv::Plain(spec.clone(), input.clone(), output.clone())
+        } else if self.uses_winograd(spec) {
+            Conv::Winograd(Winograd::new(spec, input, output))
+        } else {
+            Conv::Direct(Direct::new(spec, input, output))
+        }
+    }
+
+    fn uses_winograd(self, spec: &ConvSpec) -> bool {
+        self.0 != KernelKind::Plain && Winograd::fits(spec)
+    }
+
+    /// Convolves `digits` maps.
+    ///
+    /// # Panics
+    /// When a slice is shorter than its maps.
+    pub fn conv(self, layer: &Conv, digits: usize, input: &[f32], add: Residual, output: &mut [f32], scratch: &mut [f32]) {
+        match layer {
+            Conv::Plain(spec, from, to) => {
+                let maps = input.chunks(from.len()).zip(output.chunks_mut(to.len())).take(digits);
+                for (digit, (input, output)) in maps.enumerate() {
+                    plain::conv(spec, from, to, input, add.from(digit * to.len()), output);
+                }
+            }
+            Conv::Direct(layer) => self.direct(layer, digits, input, add, output),
+            Conv::Winograd(layer) => self.winograd(layer, digits, input, add, output, scratch),
+        }
+    }
+}
+
+/// A convolution, packed for the algorithm that suits it.
+#[derive(Clone, Debug)]
+pub enum Conv {
+    /// Scalar code.
+    Plain(ConvSpec, Map, Map),
+    /// Sums over the kernel.
+    Direct(Direct),
+    /// Sums over transformed tiles.
+    Winograd(Winograd),
+}
+
+impl Conv {
+    /// Numbers that it needs beside its maps.
+    pub fn scratch(&self) -> usize {
+        match self {
+            Conv::Winograd(layer) => layer.scratch(),
+            Conv::Plain(..) | Conv::Direct(_) => 0,
+        }
+    }
+
+    /// Name of the algorithm.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Conv::Plain(..) => "plain",
+            Conv::Direct(_) => "direct",
+            Conv::Winograd(_) => "winograd 4x4",
+        }
+    }
+}
+
+/// Compiles every algorithm for every instruction set, and calls the one that `Kernels` stands for.
+///
+/// `instruction set => (its feature), its vectors, pixels at once, vectors in a block of output channels`
+macro_rules! dispatch {
+    ($($(#[$when:meta])* $kind:ident => ($($feature:literal)?), $simd:expr, $pixels:literal, $vectors:literal;)*) => {
+        impl Kernels {
+            fn direct(self, layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
+                            direct::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, add, output) }
+                    })*
+                    _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+
+            fn winograd(
+                self,
+                layer: &Winograd,
+                digits: usize,
+                input: &[f32],
+                add: Residual,
+                output: &mut [f32],
+                scratch: &mut [f32],
+            ) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(
+                            layer: &Winograd,
+                            digits: usize,
+                            input: &[f32],
+                            add: Residual,
+                            output: &mut [f32],
+                            scratch: &mut [f32],
+                        ) {
+                            winograd::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output, scratch);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, add, output, scratch) }
+                    })*
+                    _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+
+            /// Computes a fully connected layer of `digits` maps; the plain kernels share the portable one.
+            ///
+            /// # Panics
+            /// When a slice is shorter than its maps.
+            pub fn linear(self, layer: &Linear, digits: usize, input: &[f32], output: &mut [f32]) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(layer: &Linear, digits: usize, input: &[f32], output: &mut [f32]) {
+                            linear::run::<_, $vectors>($simd, layer, digits, input, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, output) }
+                    })*
+                    _ => linear::run::<_, 2>(portable::Portable, layer, digits, input, output),
+                }
+            }
+        }
+    };
+}
+
+dispatch! {
+    Portable => (), portable::Portable, 2, 2;
+    #[cfg(target_arch = "x86_64")]
+    Avx2 => ("avx2,fma"), avx2::Avx2::new(), 6, 2;
+    #[cfg(target_arch = "x86_64")]
+    Avx512 => ("avx512f"), avx512::Avx512::new(), 14, 1;
+}
