@@ -15,7 +15,7 @@ use rayon::prelude::*;
 pub use self::kernels::{KernelKind, Kernels};
 
 use self::graph::Graph;
-use self::kernels::{Map, Residual};
+use self::kernels::{Bytes, Map, Output, Quant, Residual};
 use self::plan::{Each, GROUP, Place, Plan, Step, Work};
 use super::{Engine, EngineError, EngineKind};
 
@@ -30,10 +30,15 @@ pub struct Native {
 
 /// All that one thread writes.
 struct Arena {
-    values: Vec<f32>,
-    scratch: Vec<f32>,
-    /// First number of each that begins a cache line.
-    start: [usize; 2],
+    floats: Aligned<f32>,
+    bytes: Aligned<u8>,
+    scratch: Aligned<f32>,
+}
+
+/// Numbers that begin with a cache line.
+struct Aligned<T> {
+    numbers: Vec<T>,
+    start: usize,
 }
 
 impl Native {
@@ -44,10 +49,15 @@ impl Native {
     pub fn new(model: &Model, threads: usize, forced: Option<KernelKind>) -> Result<Native, EngineError> {
         let kernels = Kernels::select(forced).map_err(load_error)?;
         let graph = fuse::fuse(Graph::new(model).map_err(load_error)?);
-        let plan = Plan::new(&graph, kernels);
+        let plan = Plan::new(&graph, kernels).map_err(load_error)?;
         let pool = match threads {
             0 | 1 => None,
-            _ => Some(rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(load_error)?),
+            _ => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .map_err(load_error)?,
+            ),
         };
         Ok(Native {
             arenas: (0..threads.max(1)).map(|_| Arena::new(&plan)).collect(),
@@ -57,10 +67,23 @@ impl Native {
     }
 }
 
-/// Version, and the kernels that this CPU gets.
+/// Version, the kernels that this CPU gets, and why not the next faster ones.
 pub fn version() -> String {
-    let kernels = Kernels::select(None).expect("plain kernels run anywhere");
-    format!("native {}, {} kernels", env!("CARGO_PKG_VERSION"), kernels.kind().name())
+    let kernels = Kernels::select(None).expect("plain kernels run anywhere").kind();
+    let better = KernelKind::ALL.into_iter().find(|kind| *kind > kernels);
+    let why_not = better.and_then(|kind| {
+        Some(format!(
+            "; no {} kernels: the CPU lacks {}",
+            kind.name(),
+            kind.missing()?
+        ))
+    });
+    format!(
+        "{}, {} kernels{}",
+        env!("CARGO_PKG_VERSION"),
+        kernels.name(),
+        why_not.unwrap_or_default()
+    )
 }
 
 fn load_error(error: impl std::error::Error) -> EngineError {
@@ -77,8 +100,12 @@ impl Engine for Native {
         let part = n.div_ceil(arenas.len()).next_multiple_of(GROUP).max(GROUP);
         match pool {
             Some(pool) if n > GROUP => pool.install(|| {
-                let parts = digits.par_chunks(part * PIXELS).zip(logits.par_chunks_mut(part * CLASSES));
-                parts.zip(arenas).for_each(|((digits, logits), arena)| run(plan, arena, digits, logits));
+                let parts = digits
+                    .par_chunks(part * PIXELS)
+                    .zip(logits.par_chunks_mut(part * CLASSES));
+                parts
+                    .zip(arenas)
+                    .for_each(|((digits, logits), arena)| run(plan, arena, digits, logits));
             }),
             _ => run(plan, &mut arenas[0], digits, logits),
         }
@@ -94,10 +121,10 @@ fn run(plan: &Plan, arena: &mut Arena, digits: &[f32], logits: &mut [f32]) {
         for step in &plan.steps {
             arena.step(step, plan.kernels, n);
         }
-        let Place { start, map } = &plan.logits;
+        let Place { start, map, .. } = &plan.logits;
         for (digit, logits) in logits.chunks_mut(CLASSES).enumerate() {
             let from = start + digit * map.len() + map.at(0, 0);
-            logits.copy_from_slice(&arena.values()[from..from + CLASSES]);
+            logits.copy_from_slice(&arena.floats.get()[from..from + CLASSES]);
         }
     }
 }
@@ -107,30 +134,54 @@ fn load(place: &Place, arena: &mut Arena, digits: &[f32]) {
     for (digit, pixels) in digits.chunks(PIXELS).enumerate() {
         for (y, row) in pixels.chunks(width).enumerate() {
             let start = place.start + digit * place.map.len() + place.map.at(y as isize, 0);
-            let to = &mut arena.values()[start..start + width * depth];
-            to.iter_mut().step_by(depth).zip(row).for_each(|(to, pixel)| *to = *pixel);
+            let to = &mut arena.floats.get()[start..start + width * depth];
+            to.iter_mut()
+                .step_by(depth)
+                .zip(row)
+                .for_each(|(to, pixel)| *to = *pixel);
         }
     }
 }
 
-impl Arena {
-    /// Zeros, which the borders of the maps stay for ever.
-    fn new(plan: &Plan) -> Arena {
+impl<T: Clone + Default> Aligned<T> {
+    /// `len` zeros.
+    fn new(len: usize) -> Aligned<T> {
         const LINE: usize = 64;
-        let zeros = |len| vec![0.0f32; len + LINE / 4];
-        let (values, scratch) = (zeros(plan.arena), zeros(plan.scratch));
-        let start = [&values, &scratch].map(|numbers| numbers.as_ptr().align_offset(LINE));
-        Arena { values, scratch, start }
+        let numbers = vec![T::default(); len + LINE];
+        let start = numbers.as_ptr().align_offset(LINE).min(LINE);
+        Aligned { numbers, start }
     }
 
-    fn values(&mut self) -> &mut [f32] {
-        &mut self.values[self.start[0]..]
+    fn get(&mut self) -> &mut [T] {
+        &mut self.numbers[self.start..]
+    }
+}
+
+impl Arena {
+    /// Zeros, or the bytes that stand for them, which the borders of the maps stay for ever.
+    fn new(plan: &Plan) -> Arena {
+        let mut bytes = Aligned::new(plan.bytes);
+        for Step { output, .. } in &plan.steps {
+            if let Some(quant) = output.quant {
+                bytes.get()[output.range()].fill(quant.zero);
+            }
+        }
+        Arena {
+            floats: Aligned::new(plan.floats),
+            bytes,
+            scratch: Aligned::new(plan.scratch),
+        }
     }
 
     /// Runs one step on `n` digits.
     fn step(&mut self, step: &Step, kernels: Kernels, n: usize) {
-        let Step { work, input, add, output } = step;
-        let (values, scratch) = (&mut self.values[self.start[0]..], &mut self.scratch[self.start[1]..]);
+        let Step {
+            work,
+            input,
+            add,
+            output,
+        } = step;
+        let (values, scratch) = (self.floats.get(), self.scratch.get());
         let same = |place: &Place| place.start == output.start;
         match work {
             Work::Each(each) => {
@@ -139,6 +190,11 @@ impl Arena {
                 }
                 self::each(each, values, add.as_ref(), output, n);
             }
+            Work::Quantize(quant) => {
+                let (from, to) = (&values[input.range()], &mut self.bytes.get()[output.range()]);
+                quantize(*quant, &input.map, from, &output.map, to, n);
+            }
+            Work::Bytes(layer) => self.bytes(layer, step, kernels, n),
             Work::Linear(layer) => {
                 let [input, output] = disjoint(values, [input, output]);
                 kernels.linear(layer, n, input, output);
@@ -153,18 +209,45 @@ impl Arena {
                     kernels.conv(layer, n, input, Residual::Map(add), output, scratch);
                 }
                 add => {
-                    let residual = if add.is_some() { Residual::Output } else { Residual::None };
+                    let residual = if add.is_some() {
+                        Residual::Output
+                    } else {
+                        Residual::None
+                    };
                     let [input, output] = disjoint(values, [input, output]);
                     kernels.conv(layer, n, input, residual, output, scratch);
                 }
             },
         }
     }
+
+    /// Runs a convolution of bytes on `n` digits.
+    fn bytes(&mut self, layer: &Bytes, step: &Step, kernels: Kernels, n: usize) {
+        let Step { input, add, output, .. } = step;
+        let (floats, bytes) = (self.floats.get(), self.bytes.get());
+        match (output.quant, add) {
+            (Some(_), add) => {
+                let add = add.as_ref().map(|add| &floats[add.range()]);
+                let [input, output] = disjoint(bytes, [input, output]);
+                kernels.conv_bytes(layer, n, input, add, Output::Bytes(output));
+            }
+            (None, Some(add)) => {
+                let [add, output] = disjoint(floats, [add, output]);
+                kernels.conv_bytes(layer, n, &bytes[input.range()], Some(add), Output::Floats(output));
+            }
+            (None, None) => {
+                let output = &mut floats[output.range()];
+                kernels.conv_bytes(layer, n, &bytes[input.range()], None, Output::Floats(output));
+            }
+        }
+    }
 }
 
-fn disjoint<'a, const N: usize>(values: &'a mut [f32], places: [&Place; N]) -> [&'a mut [f32]; N] {
+fn disjoint<'a, T, const N: usize>(values: &'a mut [T], places: [&Place; N]) -> [&'a mut [T]; N] {
     let ranges = places.map(Place::range);
-    values.get_disjoint_mut(ranges).expect("the plan gives values that live at once different slots")
+    values
+        .get_disjoint_mut(ranges)
+        .expect("the plan gives values that live at once different slots")
 }
 
 /// Changes the numbers of `n` maps in place, and leaves their borders alone.
@@ -180,6 +263,19 @@ fn each(each: &Each, values: &mut [f32], add: Option<&Place>, output: &Place, n:
                     Each::Activation(activation) => kernels::activate(x, Some(*activation)),
                     Each::Add => x + add.map_or(0.0, |add| values[add.start + at]),
                 };
+            }
+        }
+    }
+}
+
+/// Makes bytes of the floats of `n` maps.
+fn quantize(quant: Quant, from: &Map, floats: &[f32], to: &Map, bytes: &mut [u8], n: usize) {
+    for digit in 0..n {
+        for y in 0..from.height as isize {
+            let floats = &floats[digit * from.len() + from.at(y, 0)..][..from.width * from.depth];
+            let bytes = &mut bytes[digit * to.len() + to.at(y, 0)..][..to.width * to.depth];
+            for (byte, &x) in bytes.iter_mut().zip(floats) {
+                *byte = kernels::quantize(x, quant);
             }
         }
     }

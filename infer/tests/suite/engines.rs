@@ -61,6 +61,7 @@ macro_rules! suite {
 }
 
 suite! {
+    native: EngineKind::Native
     tract: EngineKind::Tract
     ort: EngineKind::Ort
 }

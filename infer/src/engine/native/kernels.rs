@@ -10,6 +10,7 @@ mod activation;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bytes;
 mod direct;
 mod linear;
 mod map;
@@ -23,9 +24,10 @@ mod winograd;
 
 pub use linear::Linear;
 pub use map::{BLOCK, Border, Map};
-pub use plain::activate;
-pub use spec::{ConvSpec, LinearSpec, Residual};
+pub use plain::{activate, quantize};
+pub use spec::{ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
 
+use bytes::ByteConv;
 use direct::Direct;
 use winograd::Winograd;
 
@@ -38,7 +40,7 @@ pub enum KernelKind {
     Portable,
     /// 256 bits: x86-64 with AVX2 and FMA.
     Avx2,
-    /// 512 bits: x86-64 with AVX-512F.
+    /// 512 bits: x86-64 with AVX-512F and BW.
     Avx512,
 }
 
@@ -70,7 +72,10 @@ impl KernelKind {
                 (!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))).then_some("avx2 and fma")
             }
             #[cfg(target_arch = "x86_64")]
-            KernelKind::Avx512 => (!is_x86_feature_detected!("avx512f")).then_some("avx512f"),
+            KernelKind::Avx512 => {
+                let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+                (!has).then_some("avx512f and avx512bw")
+            }
             #[cfg(not(target_arch = "x86_64"))]
             _ => Some("x86-64"),
         }
@@ -128,6 +133,32 @@ impl Kernels {
         }
     }
 
+    /// Packs a convolution of bytes for maps that lie so.
+    pub fn pack_bytes(self, spec: &ByteConvSpec, input: &Map, output: &Map) -> Bytes {
+        if self.0 == KernelKind::Plain {
+            Bytes::Plain(spec.clone(), input.clone(), output.clone())
+        } else {
+            Bytes::Direct(ByteConv::new(spec, input, output))
+        }
+    }
+
+    /// Convolves `digits` maps of bytes; `input` must be [`SLACK`] longer than its maps.
+    ///
+    /// # Panics
+    /// When a slice is shorter than its maps.
+    pub fn conv_bytes(self, layer: &Bytes, digits: usize, input: &[u8], add: Option<&[f32]>, mut output: Output) {
+        match layer {
+            Bytes::Plain(spec, from, to) => {
+                for digit in 0..digits {
+                    let (input, start) = (&input[digit * from.len()..], digit * to.len());
+                    let mut output = output.from(start);
+                    plain::byte_conv(spec, from, to, input, add.map(|add| &add[start..]), &mut output);
+                }
+            }
+            Bytes::Direct(layer) => self.direct_bytes(layer, digits, input, add, output),
+        }
+    }
+
     fn uses_winograd(self, spec: &ConvSpec) -> bool {
         self.0 != KernelKind::Plain && Winograd::fits(spec)
     }
@@ -136,7 +167,15 @@ impl Kernels {
     ///
     /// # Panics
     /// When a slice is shorter than its maps.
-    pub fn conv(self, layer: &Conv, digits: usize, input: &[f32], add: Residual, output: &mut [f32], scratch: &mut [f32]) {
+    pub fn conv(
+        self,
+        layer: &Conv,
+        digits: usize,
+        input: &[f32],
+        add: Residual,
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) {
         match layer {
             Conv::Plain(spec, from, to) => {
                 let maps = input.chunks(from.len()).zip(output.chunks_mut(to.len())).take(digits);
@@ -160,6 +199,18 @@ pub enum Conv {
     /// Sums over transformed tiles.
     Winograd(Winograd),
 }
+
+/// A convolution of bytes, packed for the algorithm that suits it.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// Scalar code.
+    Plain(ByteConvSpec, Map, Map),
+    /// Sums over the kernel.
+    Direct(ByteConv),
+}
+
+/// Numbers that a kernel may read past the last map.
+pub const SLACK: usize = BLOCK;
 
 impl Conv {
     /// Numbers that it needs beside its maps.
@@ -231,6 +282,21 @@ macro_rules! dispatch {
                 }
             }
 
+            fn direct_bytes(self, layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
+                            bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, add, output) }
+                    })*
+                    _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+
             /// Computes a fully connected layer of `digits` maps; the plain kernels share the portable one.
             ///
             /// # Panics
@@ -258,5 +324,5 @@ dispatch! {
     #[cfg(target_arch = "x86_64")]
     Avx2 => ("avx2,fma"), avx2::Avx2::new(), 6, 2;
     #[cfg(target_arch = "x86_64")]
-    Avx512 => ("avx512f"), avx512::Avx512::new(), 14, 1;
+    Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 14, 1;
 }

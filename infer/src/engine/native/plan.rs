@@ -1,12 +1,15 @@
 //! [`Plan`]: the fused operations in order, their weights packed, and where each value lies. Made once, at load.
 
-use super::graph::{Graph, Op, Shape, ValueId};
-use super::kernels::{BLOCK, Border, Conv, ConvSpec, Kernels, Linear, Map};
+use super::graph::{Graph, GraphError, Node, Op, Shape, ValueId};
+use super::kernels::{BLOCK, Border, Bytes, Conv, Kernels, Linear, Map, Quant, SLACK};
 use models::network::Activation;
 
 /// Digits that go through the layers together: enough to use weights while they are in the cache, few enough that the
 /// maps stay there.
 pub const GROUP: usize = 4;
+
+/// Most numbers that an arena may have: 256 MiB.
+const MAX_ARENA: usize = 1 << 26;
 
 /// What [`Native`](super::Native) runs.
 #[derive(Debug)]
@@ -19,8 +22,10 @@ pub struct Plan {
     pub input: Place,
     /// Where the logits come from.
     pub logits: Place,
-    /// Numbers of all slots together.
-    pub arena: usize,
+    /// Floats of all slots together.
+    pub floats: usize,
+    /// Bytes of all slots together.
+    pub bytes: usize,
     /// Numbers that the hungriest layer needs beside its maps.
     pub scratch: usize,
 }
@@ -32,6 +37,8 @@ pub struct Place {
     pub start: usize,
     /// How a digit's map lies.
     pub map: Map,
+    /// What the bytes stand for, if it is in the arena of bytes.
+    pub quant: Option<Quant>,
 }
 
 impl Place {
@@ -59,8 +66,12 @@ pub struct Step {
 pub enum Work {
     /// Convolution with all that was fused to it.
     Conv(Box<Conv>),
+    /// Convolution of bytes with all that was fused to it.
+    Bytes(Box<Bytes>),
     /// Fully connected layer.
     Linear(Box<Linear>),
+    /// Floats to bytes.
+    Quantize(Quant),
     /// What could not be fused, number by number.
     Each(Each),
 }
@@ -78,30 +89,42 @@ pub enum Each {
 
 impl Plan {
     /// Lays out a fused graph.
-    pub fn new(graph: &Graph, kernels: Kernels) -> Plan {
+    ///
+    /// # Errors
+    /// When its values are too large.
+    pub fn new(graph: &Graph, kernels: Kernels) -> Result<Plan, GraphError> {
         let maps = maps(graph, kernels);
-        let (starts, arena) = slots(graph, &maps);
+        let Slots { starts, floats, bytes } = slots(graph, &maps);
+        if floats.max(bytes) > MAX_ARENA {
+            return Err(GraphError::TooLarge(floats.max(bytes)));
+        }
         let place = |value: ValueId| Place {
             start: starts[value],
             map: maps[value].clone(),
+            quant: graph.quants[value],
         };
-        let steps: Vec<Step> = graph.nodes.iter().map(|node| {
-            let (input, output) = (place(node.inputs[0]), place(node.output));
-            Step {
-                work: work(&node.op, kernels, &input.map, &output.map),
-                input,
-                add: node.inputs.get(1).map(|&value| place(value)),
-                output,
-            }
-        }).collect();
-        Plan {
+        let steps: Vec<Step> = graph
+            .nodes
+            .iter()
+            .map(|node| {
+                let (input, output) = (place(node.inputs[0]), place(node.output));
+                Step {
+                    work: work(&node.op, kernels, &input.map, &output.map),
+                    input,
+                    add: node.inputs.get(1).map(|&value| place(value)),
+                    output,
+                }
+            })
+            .collect();
+        Ok(Plan {
             kernels,
             input: place(0),
             logits: place(graph.logits),
-            arena,
+            floats,
+            bytes,
             scratch: steps.iter().map(Step::scratch).max().unwrap_or(0),
             steps,
-        }
+        })
     }
 }
 
@@ -109,7 +132,7 @@ impl Step {
     fn scratch(&self) -> usize {
         match &self.work {
             Work::Conv(conv) => conv.scratch(),
-            Work::Linear(_) | Work::Each(_) => 0,
+            Work::Bytes(_) | Work::Linear(_) | Work::Quantize(_) | Work::Each(_) => 0,
         }
     }
 }
@@ -117,7 +140,9 @@ impl Step {
 fn work(op: &Op, kernels: Kernels, input: &Map, output: &Map) -> Work {
     match op {
         Op::Conv(spec) => Work::Conv(Box::new(kernels.pack(spec, input, output))),
+        Op::ByteConv(spec) => Work::Bytes(Box::new(kernels.pack_bytes(spec, input, output))),
         Op::Linear(spec) => Work::Linear(Box::new(Linear::new(spec, input, output))),
+        Op::Quantize(quant) => Work::Quantize(*quant),
         Op::Affine { scale, shift } => {
             Work::Each(Each::Affine(vec![*scale; input.channels], vec![*shift; input.channels]))
         }
@@ -133,18 +158,25 @@ fn maps(graph: &Graph, kernels: Kernels) -> Vec<Map> {
     let mut borders = vec![Border::default(); graph.shapes.len()];
     let mut blocked = vec![false; graph.shapes.len()];
     for node in &graph.nodes {
-        match &node.op {
-            Op::Conv(spec) => {
-                let Shape { height, width, .. } = graph.shapes[node.output];
-                let border = &mut borders[alike[node.inputs[0]]];
-                *border = border.union(conv_border(kernels, spec, height, width));
-                blocked[alike[node.output]] = true;
-            }
-            Op::Linear(_) => blocked[alike[node.output]] = true,
-            Op::Affine { .. } | Op::Norm { .. } | Op::Activation(_) | Op::Add => {}
-        }
+        let Shape { height, width, .. } = graph.shapes[node.output];
+        let border = match &node.op {
+            Op::Conv(spec) => kernels.border(spec, height, width),
+            Op::ByteConv(spec) => spec.conv.padding,
+            Op::Linear(_) => Border::default(),
+            Op::Affine { .. } | Op::Norm { .. } | Op::Activation(_) | Op::Add | Op::Quantize(_) => continue,
+        };
+        let input = &mut borders[alike[node.inputs[0]]];
+        *input = input.union(border);
+        blocked[alike[node.output]] = true;
     }
-    let map = |(value, &Shape { channels, height, width }): (usize, &Shape)| {
+    let map = |(
+        value,
+        &Shape {
+            channels,
+            height,
+            width,
+        },
+    ): (usize, &Shape)| {
         let class = alike[value];
         let map = Map::blocked(channels, height, width, borders[class]);
         let depth = if blocked[class] { map.depth } else { channels };
@@ -153,21 +185,20 @@ fn maps(graph: &Graph, kernels: Kernels) -> Vec<Map> {
     graph.shapes.iter().enumerate().map(map).collect()
 }
 
-fn conv_border(kernels: Kernels, spec: &ConvSpec, height: usize, width: usize) -> Border {
-    kernels.border(spec, height, width)
-}
-
 /// For each value, the first of the values that must lie as it does.
 fn alike(graph: &Graph) -> Vec<ValueId> {
     let mut class: Vec<ValueId> = (0..graph.shapes.len()).collect();
     for node in &graph.nodes {
         let operands = match node.op {
-            Op::Conv(_) | Op::Linear(_) => &node.inputs[1..],
+            Op::Conv(_) | Op::ByteConv(_) | Op::Linear(_) => &node.inputs[1..],
             _ => &node.inputs[..],
         };
         for &operand in operands {
-            let (from, to) = (class[node.output].max(class[operand]), class[node.output].min(class[operand]));
-            class.iter_mut().filter(|class| **class == from).for_each(|class| *class = to);
+            let (a, b) = (class[node.output], class[operand]);
+            class
+                .iter_mut()
+                .filter(|class| **class == a.max(b))
+                .for_each(|class| *class = a.min(b));
         }
     }
     class
@@ -175,35 +206,62 @@ fn alike(graph: &Graph) -> Vec<ValueId> {
 
 /// Numbers of a slot: a group of maps, and room for a kernel that reads past the last one.
 fn slot_len(map: &Map) -> usize {
-    (GROUP * map.len() + Linear::SLACK).next_multiple_of(BLOCK)
+    (GROUP * map.len() + SLACK).next_multiple_of(4 * BLOCK)
 }
 
-/// Where each value begins, and the length of the arena. A slot serves one value after another if they lie alike, so
-/// that its border stays zero; a value that is added or changed number by number for the last time is overwritten.
-fn slots(graph: &Graph, maps: &[Map]) -> (Vec<usize>, usize) {
+/// Where each value begins, and the lengths of the arenas.
+struct Slots {
+    starts: Vec<usize>,
+    floats: usize,
+    bytes: usize,
+}
+
+/// A slot serves one value after another if they lie alike, so that its border stays as it is; a value that is added or
+/// changed number by number for the last time is overwritten.
+fn slots(graph: &Graph, maps: &[Map]) -> Slots {
     let last_use = last_use(graph);
-    let mut starts = vec![0; maps.len()];
-    let mut arena = slot_len(&maps[0]);
+    let mut slots = Slots {
+        starts: vec![0; maps.len()],
+        floats: slot_len(&maps[0]),
+        bytes: 0,
+    };
     let mut free: Vec<ValueId> = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
         let dies = |value: &ValueId| last_use[*value] == index;
-        let overwritten = match node.op {
-            Op::Conv(_) | Op::Linear(_) => node.inputs[1..].iter().find(|&value| dies(value) && *value != node.inputs[0]),
-            _ => node.inputs[..1].iter().find(|&value| dies(value)),
-        };
-        let reused = overwritten.copied().or_else(|| {
-            let fits = free.iter().position(|&value| maps[value] == maps[node.output])?;
-            Some(free.remove(fits))
+        let overwritten = overwritable(node).filter(dies);
+        let reused = overwritten.or_else(|| {
+            let fits =
+                |&value: &ValueId| maps[value] == maps[node.output] && graph.quants[value] == graph.quants[node.output];
+            free.iter().position(fits).map(|index| free.remove(index))
         });
-        starts[node.output] = reused.map_or(arena, |value| starts[value]);
-        if reused.is_none() {
-            arena += slot_len(&maps[node.output]);
-        }
-        let mut dead: Vec<ValueId> = node.inputs.iter().copied().filter(|value| dies(value)).collect();
+        slots.starts[node.output] = match reused {
+            Some(value) => slots.starts[value],
+            None => slots.push(&maps[node.output], graph.quants[node.output].is_some()),
+        };
+        let mut dead: Vec<ValueId> = node.inputs.iter().copied().filter(dies).collect();
         dead.dedup();
-        free.extend(dead.into_iter().filter(|value| Some(value) != overwritten));
+        free.extend(dead.into_iter().filter(|&value| Some(value) != overwritten));
     }
-    (starts, arena)
+    slots
+}
+
+impl Slots {
+    /// Where a new slot begins.
+    fn push(&mut self, map: &Map, is_bytes: bool) -> usize {
+        let end = if is_bytes { &mut self.bytes } else { &mut self.floats };
+        let start = *end;
+        *end += slot_len(map);
+        start
+    }
+}
+
+/// The input whose place a step may write its result to, because it reads each number before it writes it.
+fn overwritable(node: &Node) -> Option<ValueId> {
+    match node.op {
+        Op::Conv(_) => node.inputs.get(1).copied().filter(|&add| add != node.inputs[0]),
+        Op::ByteConv(_) | Op::Linear(_) | Op::Quantize(_) => None,
+        Op::Affine { .. } | Op::Norm { .. } | Op::Activation(_) | Op::Add => Some(node.inputs[0]),
+    }
 }
 
 /// The last node that reads each value; the logits are read after all.

@@ -20,6 +20,7 @@ impl Avx2 {
 /// Each method is one instruction or a few; `self` proves that the CPU has them.
 impl Simd for Avx2 {
     type F32 = __m256;
+    type I32 = __m256i;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -87,6 +88,53 @@ impl Simd for Avx2 {
             let four = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps::<1>(value));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> __m256i {
+        // SAFETY: `self` proves the instruction, the caller vouches for the bytes.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> __m256i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm256_set1_epi32(value) }
+    }
+    #[inline(always)]
+    fn dot<const WIDE: bool>(self, sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+        // SAFETY: `self` proves the instructions.
+        unsafe {
+            if WIDE {
+                let (even, odd) = (
+                    _mm256_and_si256(unsigned, _mm256_set1_epi16(255)),
+                    _mm256_srli_epi16::<8>(unsigned),
+                );
+                let signed_even = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(signed));
+                let sum = _mm256_add_epi32(sum, _mm256_madd_epi16(even, signed_even));
+                _mm256_add_epi32(sum, _mm256_madd_epi16(odd, _mm256_srai_epi16::<8>(signed)))
+            } else {
+                let pairs = _mm256_maddubs_epi16(unsigned, signed);
+                _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            }
+        }
+    }
+    #[inline(always)]
+    fn to_f32(self, value: __m256i) -> __m256 {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm256_cvtepi32_ps(value) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, value: __m256) {
+        // SAFETY: `self` proves the instructions, the caller vouches for the place.
+        unsafe {
+            // Cut first: a float beyond 32 bits would become negative.
+            let cut = _mm256_max_ps(_mm256_min_ps(value, _mm256_set1_ps(255.0)), _mm256_setzero_ps());
+            let integers = _mm256_cvtps_epi32(cut);
+            let words = _mm_packs_epi32(
+                _mm256_castsi256_si128(integers),
+                _mm256_extracti128_si256::<1>(integers),
+            );
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(words, words));
         }
     }
 }

@@ -4,11 +4,11 @@ use models::network::Activation;
 
 use super::map::{Border, Map};
 
-/// A convolution, and what is done to its sums.
+/// A convolution, and what is done to its sums. `W` is `f32`, or `i8` where the input is bytes.
 #[derive(Clone, Debug)]
-pub struct ConvSpec {
+pub struct ConvSpec<W = f32> {
     /// `[out, in, kernel height, kernel width]`
-    pub weight: Vec<f32>,
+    pub weight: Vec<W>,
     /// `[out]`
     pub bias: Vec<f32>,
     /// Channels in.
@@ -25,7 +25,7 @@ pub struct ConvSpec {
     pub activation: Option<Activation>,
 }
 
-impl ConvSpec {
+impl<W> ConvSpec<W> {
     /// Index in `weight`.
     pub fn index(&self, out: usize, channel: usize, ky: usize, kx: usize) -> usize {
         ((out * self.in_channels + channel) * self.kernel[0] + ky) * self.kernel[1] + kx
@@ -43,6 +43,45 @@ impl ConvSpec {
             .flat_map(|y| (0..output.width).map(move |x| (y, x)))
             .map(|(y, x)| at(y, x))
             .collect()
+    }
+}
+
+/// A convolution of bytes: `activation(sum * scale + bias + residual)`, and bytes again where `quant` says so.
+#[derive(Clone, Debug)]
+pub struct ByteConvSpec {
+    /// The sums. The bias is added after `scale`, and counts the input's zero point in.
+    pub conv: ConvSpec<i8>,
+    /// `[out]`
+    pub scale: Vec<f32>,
+    /// How the result becomes bytes; floats where it is `None`.
+    pub quant: Option<Quant>,
+}
+
+/// The float `(byte - zero) * scale` as a byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quant {
+    /// Step between two bytes.
+    pub scale: f32,
+    /// The byte that stands for 0.
+    pub zero: u8,
+}
+
+/// Where a convolution of bytes writes.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// To floats.
+    Floats(&'a mut [f32]),
+    /// To bytes.
+    Bytes(&'a mut [u8]),
+}
+
+impl Output<'_> {
+    /// The part from `start` on.
+    pub fn from(&mut self, start: usize) -> Output<'_> {
+        match self {
+            Output::Floats(floats) => Output::Floats(&mut floats[start..]),
+            Output::Bytes(bytes) => Output::Bytes(&mut bytes[start..]),
+        }
     }
 }
 

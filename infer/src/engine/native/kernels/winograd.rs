@@ -251,7 +251,10 @@ unsafe fn multiply<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         for block in 0..out / BLOCK {
             // SAFETY: the caller vouches for the scratch; the weights hold a matrix for every point and block.
             unsafe {
-                let weights = layer.weights.as_ptr().add((point * (out / BLOCK) + block) * depth * BLOCK);
+                let weights = layer
+                    .weights
+                    .as_ptr()
+                    .add((point * (out / BLOCK) + block) * depth * BLOCK);
                 let from = |tile: usize| points.add((point * layer.group + tile) * depth);
                 let to = |tile: usize| sums.add((point * layer.group + tile) * out + block * BLOCK);
                 let mut tile = 0;
@@ -313,14 +316,7 @@ unsafe fn product<S: Simd, const TILES: usize, const VECTORS: usize>(
 /// # Safety
 /// `sums` is `[POINTS][group][output depth]`, from this tile on; the tile lies inside of `to`, and of `add` unless null.
 #[inline(always)]
-unsafe fn output_pixels<S: Simd>(
-    s: S,
-    layer: &Winograd,
-    tile: Tile,
-    sums: *const f32,
-    add: *const f32,
-    to: *mut f32,
-) {
+unsafe fn output_pixels<S: Simd>(s: S, layer: &Winograd, tile: Tile, sums: *const f32, add: *const f32, to: *mut f32) {
     let out = layer.bias.len();
     for channel in (0..out).step_by(S::LANES) {
         let mut t = [[s.splat(0.0); SIDE]; TILE];
