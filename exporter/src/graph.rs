@@ -258,7 +258,11 @@ impl Ops for Recorder<'_> {
         let name = &linear.name;
         let flat = self.node("Flatten", &format!("{name}.flatten"), [input.clone()], vec![]);
         let path = format!("{name}.weight");
-        let weight = self.weight(&path, &[linear.out_features, linear.in_features], self.weights.tensor(&path));
+        let weight = self.weight(
+            &path,
+            &[linear.out_features, linear.in_features],
+            self.weights.tensor(&path),
+        );
         let bias = self.parameter(name, "bias", &[linear.out_features]);
         self.node("Gemm", name, [flat, weight, bias], vec![int("transB", 1)])
     }

@@ -94,7 +94,10 @@ impl Report {
     fn judge(&self) -> Result<(), Int8Error> {
         let refused = |why| Err(Int8Error::Refused(why));
         if self.loss() > MAX_LOSS {
-            return refused(format!("it loses {:.2} points of accuracy, allowed are {MAX_LOSS}", self.loss()));
+            return refused(format!(
+                "it loses {:.2} points of accuracy, allowed are {MAX_LOSS}",
+                self.loss()
+            ));
         }
         if self.time_ratio >= 1.0 {
             return refused(format!("it takes {:.2} times as long", self.time_ratio));
@@ -104,7 +107,9 @@ impl Report {
                 && *share < MIN_AGREEMENT
             {
                 let (share, min) = (100.0 * share, 100.0 * MIN_AGREEMENT);
-                return refused(format!("{engine} reads {share:.2} % of the digits alike, needed are {min} %"));
+                return refused(format!(
+                    "{engine} reads {share:.2} % of the digits alike, needed are {min} %"
+                ));
             }
         }
         Ok(())
@@ -114,7 +119,7 @@ impl Report {
 /// What an engine reads; the inner error is that of an engine.
 fn answers(kind: EngineKind, onnx: &[u8], test: &Split) -> Result<Result<Vec<u8>, EngineError>, OnnxError> {
     let input = Model::from_bytes(onnx)?.input;
-    let mut read = || {
+    let read = || {
         let mut engine = open(kind, onnx, 1)?;
         let mut answers = Vec::with_capacity(test.digits.len());
         for digits in test.digits.chunks(BATCH) {

@@ -98,7 +98,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
 fn int8(args: &Args, source: &Source, f32_onnx: &[u8]) -> anyhow::Result<Vec<u8>> {
     let train = Split::read(&args.data, Part::Train)?;
     let test = Split::read(&args.data, Part::Test)?;
-    let ranges = calibrate(&source.weights, &train.digits[..CALIBRATION_DIGITS.min(train.digits.len())]);
+    let ranges = calibrate(
+        &source.weights,
+        &train.digits[..CALIBRATION_DIGITS.min(train.digits.len())],
+    );
     let options = Options {
         ranges,
         ..args.options()
@@ -117,7 +120,10 @@ fn note_int8(report: &Report) {
     ));
     for (engine, share) in &report.agreement {
         match share {
-            Ok(share) => note(format_args!("{engine}: reads {:.2} % of the digits alike", 100.0 * share)),
+            Ok(share) => note(format_args!(
+                "{engine}: reads {:.2} % of the digits alike",
+                100.0 * share
+            )),
             Err(missing) => note(format_args!("{engine}: not checked. {missing}")),
         }
     }

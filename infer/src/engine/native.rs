@@ -8,6 +8,8 @@ mod graph;
 mod kernels;
 mod plan;
 
+use std::time::Instant;
+
 use models::onnx::Model;
 use models::{CLASSES, PIXELS};
 use rayon::prelude::*;
@@ -64,6 +66,56 @@ impl Native {
             plan,
             pool,
         })
+    }
+}
+
+/// What a layer of a plan costs.
+#[derive(Clone, Debug)]
+pub struct LayerTime {
+    /// The node of the file that it began with.
+    pub name: String,
+    /// How it is computed.
+    pub algorithm: &'static str,
+    /// Multiply-adds a digit that its definition asks for; Winograd's does with fewer.
+    pub products: usize,
+    /// Median microseconds a digit.
+    pub us: f64,
+}
+
+impl Native {
+    /// Times each layer on up to a group of digits, one layer after the other, `runs` times.
+    pub fn profile(&mut self, digits: &[f32], runs: usize) -> Vec<LayerTime> {
+        let digits = &digits[..digits.len().min(GROUP * PIXELS)];
+        let n = digits.len() / PIXELS;
+        let Native { plan, arenas, .. } = self;
+        let mut times = vec![Vec::with_capacity(runs); plan.steps.len()];
+        for _ in 0..runs {
+            load(&plan.input, &mut arenas[0], digits);
+            for (step, times) in plan.steps.iter().zip(&mut times) {
+                let start = Instant::now();
+                arenas[0].step(step, plan.kernels, n);
+                times.push(start.elapsed().as_secs_f64() * 1e6 / n as f64);
+            }
+        }
+        let layer = |(step, mut times): (&Step, Vec<f64>)| {
+            times.sort_by(f64::total_cmp);
+            LayerTime {
+                name: step.name.clone(),
+                algorithm: step.work.algorithm(),
+                products: step.products,
+                us: times[times.len() / 2],
+            }
+        };
+        plan.steps.iter().zip(times).map(layer).collect()
+    }
+
+    /// Multiply-adds of floats a nanosecond that one core does in registers: the best of a few tries.
+    pub fn peak(&self) -> f64 {
+        let rate = |_| {
+            let start = Instant::now();
+            self.plan.kernels.saturate(100_000) as f64 / start.elapsed().as_nanos() as f64
+        };
+        (0..20).map(rate).fold(0.0, f64::max)
     }
 }
 
@@ -180,6 +232,7 @@ impl Arena {
             input,
             add,
             output,
+            ..
         } = step;
         let (values, scratch) = (self.floats.get(), self.scratch.get());
         let same = |place: &Place| place.start == output.start;

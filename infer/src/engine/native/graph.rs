@@ -33,6 +33,8 @@ pub struct Graph {
 /// One operation.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// Name of the value that it makes, before anything is fused to it.
+    pub name: String,
     /// What is done.
     pub op: Op,
     /// To what.
@@ -606,7 +608,12 @@ impl<'a> Reader<'a> {
         self.shapes.push(shape);
         self.quants.push(None);
         self.values.insert(node.output[0].clone(), output);
-        self.nodes.push(Node { op, inputs, output });
+        self.nodes.push(Node {
+            name: node.output[0].clone(),
+            op,
+            inputs,
+            output,
+        });
     }
 
     fn value(&self, node: &NodeProto, index: usize) -> Result<ValueId, String> {

@@ -14,6 +14,7 @@ mod bytes;
 mod direct;
 mod linear;
 mod map;
+mod peak;
 mod plain;
 mod portable;
 mod simd;
@@ -22,13 +23,13 @@ mod spec;
 mod tests;
 mod winograd;
 
-pub use linear::Linear;
 pub use map::{BLOCK, Border, Map};
 pub use plain::{activate, quantize};
 pub use spec::{ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
 
 use bytes::ByteConv;
 use direct::Direct;
+use linear::Linear;
 use winograd::Winograd;
 
 /// Steps of the ladder.
@@ -159,6 +160,29 @@ impl Kernels {
         }
     }
 
+    /// Packs a fully connected layer for maps that lie so; the output has one pixel.
+    pub fn pack_linear(self, spec: &LinearSpec, input: &Map, output: &Map) -> FullyConnected {
+        if self.0 == KernelKind::Plain {
+            FullyConnected::Plain(spec.clone(), input.clone(), output.clone())
+        } else {
+            FullyConnected::Vectors(Linear::new(spec, input, output))
+        }
+    }
+
+    /// Computes a fully connected layer of `digits` maps; `input` must be [`SLACK`] longer than its maps.
+    ///
+    /// # Panics
+    /// When a slice is shorter than its maps.
+    pub fn linear(self, layer: &FullyConnected, digits: usize, input: &[f32], output: &mut [f32]) {
+        match layer {
+            FullyConnected::Plain(spec, from, to) => {
+                let maps = input.chunks(from.len()).zip(output.chunks_mut(to.len())).take(digits);
+                maps.for_each(|(input, output)| plain::linear(spec, from, input, &mut output[to.at(0, 0)..]));
+            }
+            FullyConnected::Vectors(layer) => self.vector_linear(layer, digits, input, output),
+        }
+    }
+
     fn uses_winograd(self, spec: &ConvSpec) -> bool {
         self.0 != KernelKind::Plain && Winograd::fits(spec)
     }
@@ -209,6 +233,15 @@ pub enum Bytes {
     Direct(ByteConv),
 }
 
+/// A fully connected layer.
+#[derive(Clone, Debug)]
+pub enum FullyConnected {
+    /// Scalar code.
+    Plain(LinearSpec, Map, Map),
+    /// Packed for vectors.
+    Vectors(Linear),
+}
+
 /// Numbers that a kernel may read past the last map.
 pub const SLACK: usize = BLOCK;
 
@@ -226,7 +259,7 @@ impl Conv {
         match self {
             Conv::Plain(..) => "plain",
             Conv::Direct(_) => "direct",
-            Conv::Winograd(_) => "winograd 4x4",
+            Conv::Winograd(_) => "winograd",
         }
     }
 }
@@ -297,11 +330,24 @@ macro_rules! dispatch {
                 }
             }
 
-            /// Computes a fully connected layer of `digits` maps; the plain kernels share the portable one.
-            ///
-            /// # Panics
-            /// When a slice is shorter than its maps.
-            pub fn linear(self, layer: &Linear, digits: usize, input: &[f32], output: &mut [f32]) {
+            /// Multiply-adds of floats that this CPU does with these vectors in `rounds` rounds, done before it returns.
+            pub fn saturate(self, rounds: usize) -> usize {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(rounds: usize) -> f32 {
+                            peak::run($simd, std::hint::black_box(rounds))
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        std::hint::black_box(unsafe { entry(rounds) });
+                        peak::products(BLOCK / $vectors, rounds)
+                    })*
+                    _ => 0,
+                }
+            }
+
+            fn vector_linear(self, layer: &Linear, digits: usize, input: &[f32], output: &mut [f32]) {
                 match self.0 {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
@@ -312,7 +358,7 @@ macro_rules! dispatch {
                         #[allow(unused_unsafe)]
                         unsafe { entry(layer, digits, input, output) }
                     })*
-                    _ => linear::run::<_, 2>(portable::Portable, layer, digits, input, output),
+                    _ => unreachable!("plain kernels pack no layer"),
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! [`Plan`]: the fused operations in order, their weights packed, and where each value lies. Made once, at load.
 
 use super::graph::{Graph, GraphError, Node, Op, Shape, ValueId};
-use super::kernels::{BLOCK, Border, Bytes, Conv, Kernels, Linear, Map, Quant, SLACK};
+use super::kernels::{BLOCK, Border, Bytes, Conv, FullyConnected, Kernels, Map, Quant, SLACK};
 use models::network::Activation;
 
 /// Digits that go through the layers together: enough to use weights while they are in the cache, few enough that the
@@ -51,6 +51,10 @@ impl Place {
 /// One operation on places.
 #[derive(Debug)]
 pub struct Step {
+    /// What made the result in the file, before anything was fused to it.
+    pub name: String,
+    /// Multiply-adds that the definition asks for, a digit.
+    pub products: usize,
     /// What is done.
     pub work: Work,
     /// What is read first.
@@ -69,7 +73,7 @@ pub enum Work {
     /// Convolution of bytes with all that was fused to it.
     Bytes(Box<Bytes>),
     /// Fully connected layer.
-    Linear(Box<Linear>),
+    Linear(Box<FullyConnected>),
     /// Floats to bytes.
     Quantize(Quant),
     /// What could not be fused, number by number.
@@ -109,6 +113,8 @@ impl Plan {
             .map(|node| {
                 let (input, output) = (place(node.inputs[0]), place(node.output));
                 Step {
+                    name: node.name.clone(),
+                    products: products(&node.op, &output.map),
                     work: work(&node.op, kernels, &input.map, &output.map),
                     input,
                     add: node.inputs.get(1).map(|&value| place(value)),
@@ -137,11 +143,34 @@ impl Step {
     }
 }
 
+fn products(op: &Op, output: &Map) -> usize {
+    let pixels = output.height * output.width;
+    match op {
+        Op::Conv(spec) => spec.weight.len() * pixels,
+        Op::ByteConv(spec) => spec.conv.weight.len() * pixels,
+        Op::Linear(spec) => spec.weight.len(),
+        _ => 0,
+    }
+}
+
+impl Work {
+    /// Name of the algorithm.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Work::Conv(conv) => conv.algorithm(),
+            Work::Bytes(_) => "bytes",
+            Work::Linear(_) => "linear",
+            Work::Quantize(_) => "quantize",
+            Work::Each(_) => "each",
+        }
+    }
+}
+
 fn work(op: &Op, kernels: Kernels, input: &Map, output: &Map) -> Work {
     match op {
         Op::Conv(spec) => Work::Conv(Box::new(kernels.pack(spec, input, output))),
         Op::ByteConv(spec) => Work::Bytes(Box::new(kernels.pack_bytes(spec, input, output))),
-        Op::Linear(spec) => Work::Linear(Box::new(Linear::new(spec, input, output))),
+        Op::Linear(spec) => Work::Linear(Box::new(kernels.pack_linear(spec, input, output))),
         Op::Quantize(quant) => Work::Quantize(*quant),
         Op::Affine { scale, shift } => {
             Work::Each(Each::Affine(vec![*scale; input.channels], vec![*shift; input.channels]))
