@@ -128,7 +128,7 @@ impl Kernels {
         if self.0 == KernelKind::Plain {
             Conv::Plain(spec.clone(), input.clone(), output.clone())
         } else if self.uses_winograd(spec) {
-            Conv::Winograd(Winograd::new(spec, input, output))
+            Conv::Winograd(Winograd::new(spec, input, output, self.tiles()))
         } else {
             Conv::Direct(Direct::new(spec, input, output))
         }
@@ -181,6 +181,11 @@ impl Kernels {
             }
             FullyConnected::Vectors(layer) => self.vector_linear(layer, digits, input, output),
         }
+    }
+
+    /// Tiles that Winograd's convolution takes at once: a full block of pixels and one of four.
+    fn tiles(self) -> usize {
+        if self.0 == KernelKind::Avx512 { 18 } else { 10 }
     }
 
     fn uses_winograd(self, spec: &ConvSpec) -> bool {

@@ -67,8 +67,9 @@ impl Winograd {
         }
     }
 
-    /// Packs `spec` for maps that lie so.
-    pub fn new(spec: &ConvSpec, input: &Map, output: &Map) -> Winograd {
+    /// Packs `spec` for maps that lie so. `group` tiles go through the stages together: few enough for the first cache,
+    /// and a number that does not put the same tile of many points into the same cache set.
+    pub fn new(spec: &ConvSpec, input: &Map, output: &Map, group: usize) -> Winograd {
         let blocks = spec.out_channels.div_ceil(BLOCK);
         let mut weights = vec![0.0; POINTS * blocks * input.depth * BLOCK];
         for out in 0..spec.out_channels {
@@ -83,7 +84,6 @@ impl Winograd {
         }
         let mut bias = spec.bias.clone();
         bias.resize(blocks * BLOCK, 0.0);
-        let group = 6 * (16_384 / (POINTS * (input.depth + output.depth))).max(4);
         let tiles = tiles(spec, input, output);
         for tile in &tiles {
             assert!(tile.from + (SIDE - 1) * (input.row() + input.depth) + input.depth <= input.len());
