@@ -4,6 +4,7 @@
 //! An algorithm is written once over the trait [`Simd`](simd::Simd) ([`direct`], [`winograd`], [`linear`]); a macro below
 //! compiles it for each instruction set.
 #![allow(unsafe_code)] // Loads, stores and instruction sets; each block says why it is sound.
+#![allow(clippy::needless_range_loop)] // Indices are those of the formulas.
 
 mod activation;
 #[cfg(target_arch = "x86_64")]
