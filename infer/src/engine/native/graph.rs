@@ -11,6 +11,8 @@ use models::{CLASSES, SIDE};
 
 use super::kernels::{Border, ByteConvSpec, ConvSpec, LinearSpec, Quant};
 
+/// Products of a byte and a weight whose sum fits in 32 bits.
+const MAX_BYTE_PRODUCTS: usize = (i32::MAX / (255 * 128)) as usize;
 /// Most rows and columns of a value.
 const MAX_SIDE: usize = 128;
 
@@ -457,6 +459,9 @@ impl<'a> Reader<'a> {
         };
         let scale: Vec<f32> = scales.iter().map(|scale| scale * input.scale).collect();
         let part = integers.len() / spec.out_channels;
+        if part > MAX_BYTE_PRODUCTS {
+            return Err(format!("it sums {part} products of bytes, more than fit in 32 bits"));
+        }
         let sums = integers
             .chunks(part)
             .map(|weights| weights.iter().map(|&w| f64::from(w)).sum::<f64>());
