@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use benches::engines::{Contestant, score};
+use benches::engines::{Contestant, Entry, Precision, score};
 use benches::latency::{self, Subject};
 use benches::results::{self, Row};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -35,12 +35,16 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The engines that can be used here, and those that cannot, with why.
-fn engines() -> (Vec<EngineKind>, Vec<(String, String)>) {
+/// What can be run here, and the engines that cannot, with why. int8 is ours and that of the fastest other engine.
+fn engines() -> (Vec<Entry>, Vec<(String, String)>) {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for &kind in EngineKind::ALL {
         match kind.version() {
-            Ok(_) => found.push(kind),
+            Ok(_) => {
+                let int8 = matches!(kind, EngineKind::Native | EngineKind::Ort).then_some(Precision::Int8);
+                let precisions = [Precision::F32].into_iter().chain(int8);
+                found.extend(precisions.map(|precision| Entry { kind, precision }));
+            }
             Err(error) => missing.push((kind.name().to_owned(), error.to_string())),
         }
     }
@@ -49,16 +53,16 @@ fn engines() -> (Vec<EngineKind>, Vec<(String, String)>) {
 
 fn run_criterion(
     criterion: &mut Criterion,
-    engines: &[EngineKind],
+    engines: &[Entry],
     batch: usize,
     threads: usize,
     golden: &Golden,
 ) -> anyhow::Result<()> {
     let mut group = criterion.benchmark_group(format!("batch {batch}, {threads} threads"));
     group.throughput(Throughput::Elements(batch as u64));
-    for &kind in engines {
-        let mut contestant = Contestant::new(kind, batch, threads, golden)?;
-        group.bench_function(BenchmarkId::from_parameter(kind), |bencher| {
+    for &entry in engines {
+        let mut contestant = Contestant::new(entry, batch, threads, golden)?;
+        group.bench_function(BenchmarkId::from_parameter(entry), |bencher| {
             bencher.iter(|| contestant.call())
         });
     }
@@ -67,20 +71,20 @@ fn run_criterion(
 }
 
 /// The table's rows: for each case all engines in turns.
-fn rows(engines: &[EngineKind], golden: &Golden) -> anyhow::Result<Vec<Row>> {
+fn rows(engines: &[Entry], golden: &Golden) -> anyhow::Result<Vec<Row>> {
     let test = Split::read(&benches::workspace("data"), Part::Test);
     if let Err(error) = &test {
         eprintln!("the table has no accuracy: {error}");
     }
     let mut scores = Vec::new();
-    for &kind in engines {
-        scores.push(test.as_ref().ok().map(|test| score(kind, test)).transpose()?);
+    for &entry in engines {
+        scores.push(test.as_ref().ok().map(|test| score(entry, test)).transpose()?);
     }
     let mut rows = Vec::new();
     for (batch, threads) in CASES {
         let contestants = engines
             .iter()
-            .map(|&kind| Contestant::new(kind, batch, threads, golden));
+            .map(|&entry| Contestant::new(entry, batch, threads, golden));
         let mut contestants = contestants.collect::<anyhow::Result<Vec<_>>>()?;
         let mut subjects: Vec<Subject<'_>> = contestants.iter_mut().map(Contestant::subject).collect();
         let times = latency::interleaved(&mut subjects)?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context;
 use infer::engine::{self, Engine, EngineKind};
 use infer::{Classifier, numbers, verify};
-use models::golden::Golden;
+use models::golden::{Comparison, Golden};
 use models::mnist::Split;
 use models::onnx::InputKind;
 use models::score::Score;
@@ -14,7 +14,56 @@ use models::{CLASSES, PIXELS, RELEASED_ONNX};
 use crate::latency::Subject;
 use crate::results::Row;
 
-/// An engine with the released model loaded, at one batch size.
+/// A released model on an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The engine.
+    pub kind: EngineKind,
+    /// Which of the released models.
+    pub precision: Precision,
+}
+
+/// The released models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// `digits.onnx`
+    F32,
+    /// `digits.int8.onnx`
+    Int8,
+}
+
+impl Precision {
+    /// Name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Int8 => "int8",
+        }
+    }
+
+    fn onnx(self) -> &'static [u8] {
+        match self {
+            Precision::F32 => RELEASED_ONNX,
+            Precision::Int8 => include_bytes!("../../models/digits.int8.onnx"),
+        }
+    }
+
+    /// Whether the logits are near enough: int8 must read every digit alike.
+    fn accepts(self, comparison: Comparison) -> bool {
+        match self {
+            Precision::F32 => comparison.is_equal(),
+            Precision::Int8 => comparison.argmax_differs == 0,
+        }
+    }
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.precision.name())
+    }
+}
+
+/// An engine with a released model loaded, at one batch size.
 pub struct Contestant {
     /// What is known before it is timed.
     pub row: Row,
@@ -24,26 +73,26 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    /// Loads the released model, which takes the row's `load_ms`, and proves the engine right on the golden digits.
+    /// Loads the model, which takes the row's `load_ms`, and proves the engine right on the golden digits.
     ///
     /// # Errors
     /// When the engine is missing, or does not compute the golden logits.
-    pub fn new(kind: EngineKind, batch: usize, threads: usize, golden: &Golden) -> anyhow::Result<Contestant> {
+    pub fn new(entry: Entry, batch: usize, threads: usize, golden: &Golden) -> anyhow::Result<Contestant> {
         let digits = numbers(InputKind::Float32, &golden.digits[..batch]);
         let mut logits = vec![0.0; batch * CLASSES];
         let start = Instant::now();
-        let mut engine = engine::open(kind, RELEASED_ONNX, threads)?;
+        let mut engine = engine::open(entry.kind, entry.precision.onnx(), threads)?;
         engine.run(&digits[..PIXELS], &mut logits[..CLASSES])?;
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
 
         let comparison = verify::verify(engine.as_mut(), InputKind::Float32, golden)?;
         anyhow::ensure!(
-            comparison.is_equal(),
-            "{kind} does not reproduce the golden logits: {comparison}"
+            entry.precision.accepts(comparison),
+            "{entry} does not reproduce the golden logits: {comparison}"
         );
         let row = Row {
-            engine: kind.name().into(),
-            precision: "f32".into(),
+            engine: entry.kind.name().into(),
+            precision: entry.precision.name().into(),
             batch,
             threads,
             load_ms,
@@ -73,15 +122,15 @@ impl Contestant {
     }
 }
 
-/// How an engine reads all digits of a split with the released model.
+/// How an engine reads all digits of a split.
 ///
 /// # Errors
 /// When the engine is missing or fails.
-pub fn score(kind: EngineKind, split: &Split) -> anyhow::Result<Score> {
-    let mut classifier = Classifier::open(kind, RELEASED_ONNX, 1)?;
+pub fn score(entry: Entry, split: &Split) -> anyhow::Result<Score> {
+    let mut classifier = Classifier::open(entry.kind, entry.precision.onnx(), 1)?;
     let predictions = classifier
         .classify_all(&split.digits)
-        .with_context(|| format!("{kind} fails on MNIST"))?;
+        .with_context(|| format!("{entry} fails on MNIST"))?;
     let mut score = Score::default();
     for (prediction, &label) in predictions.iter().zip(&split.labels) {
         score.add(label, prediction.digit, prediction.loss(label));

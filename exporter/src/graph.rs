@@ -11,6 +11,8 @@ use models::onnx::{CONTRACT_KEY, Contract, INPUT, InputKind, LOGITS};
 use models::weights::Weights;
 use models::{CLASSES, SIDE, digit};
 
+use crate::quantize::{Range, quantize_rows};
+
 /// Name of the second output, the softmax of the logits, `[batch, CLASSES]`.
 pub const PROBABILITIES: &str = "probabilities";
 
@@ -18,7 +20,7 @@ const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
 /// What of the graph may be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Whether batch norms are folded into the convolutions before them.
     pub fold_norms: bool,
@@ -28,6 +30,8 @@ pub struct Options {
     pub input: InputKind,
     /// Whether there is a second output [`PROBABILITIES`].
     pub softmax: bool,
+    /// Ranges of the input and of each activation, for a graph in int8, whose batch norms are folded; empty for floats.
+    pub ranges: Vec<Range>,
 }
 
 impl Default for Options {
@@ -38,6 +42,7 @@ impl Default for Options {
             batch: None,
             input: InputKind::Float32,
             softmax: false,
+            ranges: Vec::new(),
         }
     }
 }
@@ -46,7 +51,9 @@ impl Default for Options {
 pub fn export(weights: &Weights, options: &Options) -> ModelProto {
     let mut recorder = Recorder {
         weights,
-        fold_norms: options.fold_norms,
+        fold_norms: options.fold_norms || !options.ranges.is_empty(),
+        ranges: options.ranges.iter(),
+        quantizes: !options.ranges.is_empty(),
         graph: GraphProto {
             name: "threeblock".into(),
             ..GraphProto::default()
@@ -72,6 +79,9 @@ pub fn export(weights: &Weights, options: &Options) -> ModelProto {
 struct Recorder<'a> {
     weights: &'a Weights,
     fold_norms: bool,
+    /// Those of the activations to come.
+    ranges: std::slice::Iter<'a, Range>,
+    quantizes: bool,
     graph: GraphProto,
 }
 
@@ -84,10 +94,11 @@ impl Recorder<'_> {
         };
         let dims = dims(options.batch, sizes);
         self.graph.input.push(ValueInfoProto::tensor(INPUT, elem_type, &dims));
-        match options.input {
+        let input = match options.input {
             InputKind::Float32 => INPUT.to_owned(),
             InputKind::Uint8 => self.normalize(),
-        }
+        };
+        self.through_bytes(input)
     }
 
     /// [`digit::normalize`] as nodes: a line through the values that it gives for 0 and 255.
@@ -121,6 +132,45 @@ impl Recorder<'_> {
         let dims = dims(options.batch, &[CLASSES]);
         let output = |name| ValueInfoProto::tensor(name, data_type::FLOAT, &dims);
         self.graph.output = names.into_iter().map(output).collect();
+    }
+
+    /// In an int8 graph, `value` through uint8 and back: engines compute with the bytes between the two nodes.
+    fn through_bytes(&mut self, value: String) -> String {
+        let Some(range) = self.ranges.next() else {
+            return value;
+        };
+        let (scale, zero) = range.scale_and_zero();
+        let scale = self.floats(&format!("{value}.scale"), &[], &[scale]);
+        let zero = self.integers(&format!("{value}.zero"), &[], data_type::UINT8, &[zero]);
+        let (quantized, floats) = (format!("{value}.quantized"), format!("{value}.dequantized"));
+        let inputs = [value, scale.clone(), zero.clone()];
+        let bytes = self.node("QuantizeLinear", &quantized, inputs, vec![]);
+        self.node("DequantizeLinear", &floats, [bytes, scale, zero], vec![])
+    }
+
+    /// Adds a weight whose first axis is the output; in an int8 graph, as whole numbers with a scale for each output.
+    fn weight(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
+        if !self.quantizes {
+            return self.floats(name, dims, values);
+        }
+        let outputs = dims[0];
+        let (integers, scales) = quantize_rows(values, outputs);
+        let bytes: Vec<u8> = integers.iter().map(|&integer| integer as u8).collect();
+        let integers = self.integers(&format!("{name}.int8"), dims, data_type::INT8, &bytes);
+        let scale = self.floats(&format!("{name}.scale"), &[outputs], &scales);
+        let zero = self.integers(&format!("{name}.zero"), &[outputs], data_type::INT8, &vec![0; outputs]);
+        self.node("DequantizeLinear", name, [integers, scale, zero], vec![int("axis", 0)])
+    }
+
+    /// Adds a tensor of int8 or uint8.
+    fn integers(&mut self, name: &str, dims: &[usize], data_type: i32, bytes: &[u8]) -> String {
+        self.constant(TensorProto {
+            name: name.into(),
+            dims: dims.iter().map(|&dim| dim as i64).collect(),
+            data_type,
+            raw_data: Some(bytes.into()),
+            ..TensorProto::default()
+        })
     }
 
     /// Adds a node and returns the name of its output, which is its own.
@@ -172,7 +222,7 @@ impl Ops for Recorder<'_> {
         ];
         if self.fold_norms {
             let (weight, bias) = self.weights.fold(conv);
-            let weight = self.floats(&format!("{}.weight", conv.name), &shape, &weight);
+            let weight = self.weight(&format!("{}.weight", conv.name), &shape, &weight);
             let bias = self.floats(&format!("{}.bias", conv.name), &[conv.out_channels], &bias);
             return self.node("Conv", &conv.name, [input.clone(), weight, bias], attributes);
         }
@@ -195,7 +245,8 @@ impl Ops for Recorder<'_> {
             Activation::Sigmoid => ("Sigmoid", "sigmoid"),
             Activation::Tanh => ("Tanh", "tanh"),
         };
-        self.node(op_type, &format!("{input}.{suffix}"), [input.clone()], vec![])
+        let x = self.node(op_type, &format!("{input}.{suffix}"), [input.clone()], vec![]);
+        self.through_bytes(x)
     }
 
     fn add(&mut self, left: String, right: &String) -> String {
@@ -206,7 +257,12 @@ impl Ops for Recorder<'_> {
     fn linear(&mut self, input: &String, linear: &Linear) -> String {
         let name = &linear.name;
         let flat = self.node("Flatten", &format!("{name}.flatten"), [input.clone()], vec![]);
-        let weight = self.parameter(name, "weight", &[linear.out_features, linear.in_features]);
+        let path = format!("{name}.weight");
+        let weight = self.weight(
+            &path,
+            &[linear.out_features, linear.in_features],
+            self.weights.tensor(&path),
+        );
         let bias = self.parameter(name, "bias", &[linear.out_features]);
         self.node("Gemm", name, [flat, weight, bias], vec![int("transB", 1)])
     }

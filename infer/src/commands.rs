@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use infer::Classifier;
-use infer::engine::EngineKind;
+use infer::engine::{EngineKind, KernelKind};
 use models::onnx;
 
 /// Which model.
@@ -34,6 +34,9 @@ pub struct EngineArgs {
     /// Engine that runs the model
     #[arg(long, value_enum, default_value_t)]
     engine: EngineKind,
+    /// Kernels of the native engine [default: the fastest that this CPU can run]
+    #[arg(long, value_enum, value_name = "KERNELS")]
+    kernels: Option<KernelKind>,
     #[command(flatten)]
     threads: ThreadArgs,
 }
@@ -78,8 +81,13 @@ impl ModelArgs {
 impl EngineArgs {
     /// The model on its engine.
     pub fn classifier(&self) -> anyhow::Result<Classifier> {
-        let bytes = self.model.read()?;
-        Classifier::open(self.engine, &bytes, self.threads.get()).map_err(|error| match error.is_missing() {
+        let (bytes, threads) = (self.model.read()?, self.threads.get());
+        let classifier = match self.kernels {
+            None => Classifier::open(self.engine, &bytes, threads),
+            Some(kernels) if self.engine == EngineKind::Native => Classifier::open_native(&bytes, threads, kernels),
+            Some(_) => bail!("--kernels are those of the native engine, not of {}", self.engine),
+        };
+        classifier.map_err(|error| match error.is_missing() {
             true => error.into(),
             false => anyhow::Error::new(error).context(self.model.name()),
         })

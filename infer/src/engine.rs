@@ -1,5 +1,6 @@
 //! What runs a model: a trait, the engines behind it, and [`open`], which makes one from the bytes of an ONNX file.
 
+pub mod native;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "tract")]
@@ -7,6 +8,8 @@ mod tract;
 
 use models::onnx::{Model, OnnxError};
 use models::{CLASSES, PIXELS};
+
+pub use self::native::{KernelKind, Native};
 
 #[cfg(feature = "ort")]
 pub use self::ort::disable_telemetry;
@@ -27,6 +30,8 @@ pub trait Engine: Send {
 /// The engines that this build knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineKind {
+    /// Our own, without any dependency.
+    Native,
     /// tract, pure Rust and built in.
     #[cfg(feature = "tract")]
     Tract,
@@ -38,6 +43,7 @@ pub enum EngineKind {
 impl EngineKind {
     /// Every engine of this build; the first is the default.
     pub const ALL: &[EngineKind] = &[
+        EngineKind::Native,
         #[cfg(feature = "tract")]
         EngineKind::Tract,
         #[cfg(feature = "ort")]
@@ -47,6 +53,7 @@ impl EngineKind {
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            EngineKind::Native => "native",
             #[cfg(feature = "tract")]
             EngineKind::Tract => "tract",
             #[cfg(feature = "ort")]
@@ -60,6 +67,7 @@ impl EngineKind {
     /// When the engine cannot be used on this machine.
     pub fn version(self) -> Result<String, EngineError> {
         match self {
+            EngineKind::Native => Ok(native::version()),
             #[cfg(feature = "tract")]
             EngineKind::Tract => Ok(tract::version()),
             #[cfg(feature = "ort")]
@@ -125,14 +133,16 @@ impl EngineError {
 /// When the file is no digit model, or the engine is missing or does not take it.
 pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Box<dyn Engine>, EngineError> {
     let model = Model::from_bytes(onnx)?;
-    // The engines get what the door has seen and nothing else that the file may hold.
-    let onnx = model.proto.to_bytes();
     let threads = threads.max(1);
+    // The other engines get what the door has seen and nothing else that the file may hold.
+    #[cfg(any(feature = "ort", feature = "tract"))]
+    let onnx = || model.proto.to_bytes();
     match kind {
+        EngineKind::Native => Ok(Box::new(Native::new(&model, threads, None)?)),
         #[cfg(feature = "tract")]
         EngineKind::Tract => {
             let batch = model.batch.unwrap_or(1);
-            let engine = tract::Tract::new(&model, &onnx, batch)?;
+            let engine = tract::Tract::new(&model, &onnx(), batch)?;
             let engines = vec![engine; threads].into_iter();
             Ok(Box::new(Split(
                 engines.map(|engine| FixedBatch::new(engine, batch)).collect(),
@@ -140,7 +150,7 @@ pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Box<dyn Eng
         }
         #[cfg(feature = "ort")]
         EngineKind::Ort => {
-            let engine = ort::Ort::new(&model, &onnx, threads)?;
+            let engine = ort::Ort::new(&model, &onnx(), threads)?;
             Ok(match model.batch {
                 Some(batch) => Box::new(FixedBatch::new(engine, batch)),
                 None => Box::new(engine),
@@ -176,12 +186,14 @@ impl<E: Engine> Engine for Split<E> {
 }
 
 /// Serves any number of digits from an engine that takes exactly `batch`: the last run is filled up with zeros.
+#[cfg(any(feature = "ort", feature = "tract"))]
 struct FixedBatch<E> {
     engine: E,
     digits: Vec<f32>,
     logits: Vec<f32>,
 }
 
+#[cfg(any(feature = "ort", feature = "tract"))]
 impl<E> FixedBatch<E> {
     fn new(engine: E, batch: usize) -> FixedBatch<E> {
         FixedBatch {
@@ -192,6 +204,7 @@ impl<E> FixedBatch<E> {
     }
 }
 
+#[cfg(any(feature = "ort", feature = "tract"))]
 impl<E: Engine> Engine for FixedBatch<E> {
     fn run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
         count(digits, logits);
@@ -221,6 +234,7 @@ fn count(digits: &[f32], logits: &[f32]) -> usize {
 }
 
 /// The digits of a graph that takes uint8.
+#[cfg(any(feature = "ort", feature = "tract"))]
 fn bytes(digits: &[f32]) -> Vec<u8> {
     digits.iter().map(|&value| value as u8).collect()
 }

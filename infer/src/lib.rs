@@ -1,4 +1,4 @@
-//! Names the digit in a picture, with tract or ONNX Runtime behind one trait.
+//! Names the digit in a picture, with our own engine, tract or ONNX Runtime behind one trait.
 //!
 //! A picture becomes a [`Digit`] in [`glyph`]; a [`Classifier`] makes a [`Prediction`] of it. Three lines, with the
 //! released model that is built in:
@@ -30,7 +30,7 @@ pub use models::{Digit, glyph};
 pub use prediction::Prediction;
 pub use reading::{Answer, REJECT, Reading};
 
-use engine::{Engine, EngineError, EngineKind};
+use engine::{Engine, EngineError, EngineKind, KernelKind, Native};
 use models::onnx::{Contract, InputKind, Model};
 use models::{CLASSES, RELEASED_ONNX};
 
@@ -60,12 +60,26 @@ impl Classifier {
     /// As [`engine::open`].
     pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Classifier, EngineError> {
         let model = Model::from_bytes(onnx)?;
-        Ok(Classifier {
-            engine: engine::open(kind, onnx, threads)?,
+        Ok(Classifier::new(model, kind, engine::open(kind, onnx, threads)?))
+    }
+
+    /// As [`Classifier::open`] on the native engine, with chosen kernels.
+    ///
+    /// # Errors
+    /// As [`engine::open`], and when this CPU cannot run the kernels.
+    pub fn open_native(onnx: &[u8], threads: usize, kernels: KernelKind) -> Result<Classifier, EngineError> {
+        let model = Model::from_bytes(onnx)?;
+        let engine = Native::new(&model, threads, Some(kernels))?;
+        Ok(Classifier::new(model, EngineKind::Native, Box::new(engine)))
+    }
+
+    fn new(model: Model, kind: EngineKind, engine: Box<dyn Engine>) -> Classifier {
+        Classifier {
+            engine,
             kind,
             input: model.input,
             contract: model.contract,
-        })
+        }
     }
 
     /// What the model says of itself; `None` for a file that was not exported here.

@@ -3,7 +3,8 @@
 //! usage: cargo run -p benches --bin model-card
 #![forbid(unsafe_code)]
 
-use benches::{engines, table, workspace};
+use benches::engines::{self, Entry, Precision};
+use benches::{table, workspace};
 use infer::engine::EngineKind;
 use models::mnist::{Part, Split};
 use models::onnx::{Contract, Model};
@@ -17,7 +18,13 @@ fn main() -> anyhow::Result<()> {
         .as_ref()
         .ok_or_else(|| anyhow::anyhow!("the released model has no contract"))?;
     let test = Split::read(&workspace("data"), Part::Test)?;
-    let score = engines::score(EngineKind::ALL[0], &test)?;
+    let score = engines::score(
+        Entry {
+            kind: EngineKind::default(),
+            precision: Precision::F32,
+        },
+        &test,
+    )?;
     let card = workspace("models/README.md");
     table::insert(&card, "facts", &facts(&model, contract))?;
     table::insert(&card, "accuracy", &accuracy(&score))?;

@@ -47,6 +47,7 @@ fn every_option_passes() {
                     batch,
                     input,
                     softmax,
+                    ..Options::default()
                 };
                 passes(&weights, &golden, &options);
             }

@@ -1,10 +1,11 @@
 //! One suite for all engines: an engine supplies only its kind.
 
 use infer::engine::{self, Engine, EngineError, EngineKind};
+use infer::numbers;
 use infer::verify::verify;
 use models::golden::{Comparison, Golden};
-use models::onnx::Model;
 use models::onnx::proto::ModelProto;
+use models::onnx::{InputKind, Model};
 use models::{CLASSES, GOLDEN, PIXELS};
 
 use crate::graphs::{self, head, int, int_list, ints, node};
@@ -61,8 +62,39 @@ macro_rules! suite {
 }
 
 suite! {
+    native: EngineKind::Native
     tract: EngineKind::Tract
     ort: EngineKind::Ort
+}
+
+/// Each digit's logits depend on nothing else: not on its batch, and not on the number of threads.
+#[test]
+fn native_answers_are_the_same_bit_for_bit() {
+    let digits = numbers(InputKind::Float32, &Golden::from_bytes(GOLDEN).unwrap().digits[..70]);
+    let run = |threads: usize, batch: usize| {
+        let mut engine = engine::open(EngineKind::Native, models::RELEASED_ONNX, threads).unwrap();
+        let mut logits = vec![0.0; digits.len() / PIXELS * CLASSES];
+        for (digits, logits) in digits.chunks(batch * PIXELS).zip(logits.chunks_mut(batch * CLASSES)) {
+            engine.run(digits, logits).unwrap();
+        }
+        logits.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let alone = run(1, 1);
+    for (threads, batch) in [(1, 70), (1, 3), (2, 70), (3, 70), (3, 11)] {
+        assert_eq!(run(threads, batch), alone, "{threads} threads, batch {batch}");
+    }
+}
+
+#[test]
+fn native_names_all_operators_that_it_lacks() {
+    let first = node("Elu", &["input"], "x", vec![]);
+    let second = node("Nonsense", &["x"], "y", vec![]);
+    let graph = graphs::small([first, second].into_iter().chain(head("y")).collect(), vec![]);
+    let error = engine::open(EngineKind::Native, &graph.to_bytes(), 1).err().unwrap();
+    assert!(
+        error.to_string().ends_with("it does not know Elu, MatMul, Nonsense"),
+        "{error}"
+    );
 }
 
 fn released(kind: EngineKind) -> Option<Box<dyn Engine>> {

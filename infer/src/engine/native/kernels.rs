@@ -1,0 +1,380 @@
+//! The kernels as a ladder: [`plain`] first, then the same three algorithms over vectors of rising width. [`Kernels::select`]
+//! chooses the step at run time. All `unsafe` of the workspace is in this folder.
+//!
+//! An algorithm is written once over the trait [`Simd`](simd::Simd) ([`direct`], [`winograd`], [`linear`]); a macro below
+//! compiles it for each instruction set.
+#![allow(unsafe_code)] // Loads, stores and instruction sets; each block says why it is sound.
+#![allow(clippy::needless_range_loop)] // Indices are those of the formulas.
+
+mod activation;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod bytes;
+mod direct;
+mod linear;
+mod map;
+mod peak;
+mod plain;
+mod portable;
+mod simd;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod winograd;
+
+pub use map::{BLOCK, Border, Map};
+pub use plain::{activate, quantize};
+pub use spec::{ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
+
+use bytes::ByteConv;
+use direct::Direct;
+use linear::Linear;
+use winograd::Winograd;
+
+/// Steps of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum KernelKind {
+    /// Scalar code as the definitions read.
+    Plain,
+    /// Vectors that the compiler makes for any CPU of the target.
+    Portable,
+    /// 256 bits: x86-64 with AVX2 and FMA.
+    Avx2,
+    /// 512 bits: x86-64 with AVX-512F and BW.
+    Avx512,
+}
+
+impl KernelKind {
+    /// From the plainest to the fastest.
+    pub const ALL: [KernelKind; 4] = [
+        KernelKind::Plain,
+        KernelKind::Portable,
+        KernelKind::Avx2,
+        KernelKind::Avx512,
+    ];
+
+    /// Name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            KernelKind::Plain => "plain",
+            KernelKind::Portable => "portable",
+            KernelKind::Avx2 => "avx2",
+            KernelKind::Avx512 => "avx512",
+        }
+    }
+
+    /// What this CPU lacks for it; `None` where it can run.
+    pub fn missing(self) -> Option<&'static str> {
+        match self {
+            KernelKind::Plain | KernelKind::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            KernelKind::Avx2 => {
+                (!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))).then_some("avx2 and fma")
+            }
+            #[cfg(target_arch = "x86_64")]
+            KernelKind::Avx512 => {
+                let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+                (!has).then_some("avx512f and avx512bw")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => Some("x86-64"),
+        }
+    }
+}
+
+/// A step of the ladder that this CPU can run: only [`Kernels::select`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernels(KernelKind);
+
+/// This CPU cannot run the kernels that were asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("this CPU has no {missing}, which the {} kernels need", kind.name())]
+pub struct KernelsError {
+    kind: KernelKind,
+    missing: &'static str,
+}
+
+impl Kernels {
+    /// The fastest kernels that this CPU can run, or those that are `forced`.
+    ///
+    /// # Errors
+    /// When this CPU cannot run the forced ones.
+    pub fn select(forced: Option<KernelKind>) -> Result<Kernels, KernelsError> {
+        let fastest = || KernelKind::ALL.into_iter().rfind(|kind| kind.missing().is_none());
+        let kind = forced.or_else(fastest).expect("plain kernels run anywhere");
+        match kind.missing() {
+            None => Ok(Kernels(kind)),
+            Some(missing) => Err(KernelsError { kind, missing }),
+        }
+    }
+
+    /// The step.
+    pub fn kind(self) -> KernelKind {
+        self.0
+    }
+
+    /// Border that a convolution needs around its input of `height` and `width`.
+    pub fn border(self, spec: &ConvSpec, height: usize, width: usize) -> Border {
+        if self.uses_winograd(spec) {
+            Winograd::border(spec, height, width)
+        } else {
+            spec.padding
+        }
+    }
+
+    /// Packs a convolution for maps that lie so.
+    pub fn pack(self, spec: &ConvSpec, input: &Map, output: &Map) -> Conv {
+        if self.0 == KernelKind::Plain {
+            Conv::Plain(spec.clone(), input.clone(), output.clone())
+        } else if self.uses_winograd(spec) {
+            Conv::Winograd(Winograd::new(spec, input, output, self.tiles()))
+        } else {
+            Conv::Direct(Direct::new(spec, input, output))
+        }
+    }
+
+    /// Packs a convolution of bytes for maps that lie so.
+    pub fn pack_bytes(self, spec: &ByteConvSpec, input: &Map, output: &Map) -> Bytes {
+        if self.0 == KernelKind::Plain {
+            Bytes::Plain(spec.clone(), input.clone(), output.clone())
+        } else {
+            Bytes::Direct(ByteConv::new(spec, input, output))
+        }
+    }
+
+    /// Convolves `digits` maps of bytes; `input` must be [`SLACK`] longer than its maps.
+    ///
+    /// # Panics
+    /// When a slice is shorter than its maps.
+    pub fn conv_bytes(self, layer: &Bytes, digits: usize, input: &[u8], add: Option<&[f32]>, mut output: Output) {
+        match layer {
+            Bytes::Plain(spec, from, to) => {
+                for digit in 0..digits {
+                    let (input, start) = (&input[digit * from.len()..], digit * to.len());
+                    let mut output = output.from(start);
+                    plain::byte_conv(spec, from, to, input, add.map(|add| &add[start..]), &mut output);
+                }
+            }
+            Bytes::Direct(layer) => self.direct_bytes(layer, digits, input, add, output),
+        }
+    }
+
+    /// Packs a fully connected layer for maps that lie so; the output has one pixel.
+    pub fn pack_linear(self, spec: &LinearSpec, input: &Map, output: &Map) -> FullyConnected {
+        if self.0 == KernelKind::Plain {
+            FullyConnected::Plain(spec.clone(), input.clone(), output.clone())
+        } else {
+            FullyConnected::Vectors(Linear::new(spec, input, output))
+        }
+    }
+
+    /// Computes a fully connected layer of `digits` maps; `input` must be [`SLACK`] longer than its maps.
+    ///
+    /// # Panics
+    /// When a slice is shorter than its maps.
+    pub fn linear(self, layer: &FullyConnected, digits: usize, input: &[f32], output: &mut [f32]) {
+        match layer {
+            FullyConnected::Plain(spec, from, to) => {
+                let maps = input.chunks(from.len()).zip(output.chunks_mut(to.len())).take(digits);
+                maps.for_each(|(input, output)| plain::linear(spec, from, input, &mut output[to.at(0, 0)..]));
+            }
+            FullyConnected::Vectors(layer) => self.vector_linear(layer, digits, input, output),
+        }
+    }
+
+    /// Tiles that Winograd's convolution takes at once: a full block of pixels and one of four.
+    fn tiles(self) -> usize {
+        if self.0 == KernelKind::Avx512 { 18 } else { 10 }
+    }
+
+    fn uses_winograd(self, spec: &ConvSpec) -> bool {
+        self.0 != KernelKind::Plain && Winograd::fits(spec)
+    }
+
+    /// Convolves `digits` maps.
+    ///
+    /// # Panics
+    /// When a slice is shorter than its maps.
+    pub fn conv(
+        self,
+        layer: &Conv,
+        digits: usize,
+        input: &[f32],
+        add: Residual,
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        match layer {
+            Conv::Plain(spec, from, to) => {
+                let maps = input.chunks(from.len()).zip(output.chunks_mut(to.len())).take(digits);
+                for (digit, (input, output)) in maps.enumerate() {
+                    plain::conv(spec, from, to, input, add.from(digit * to.len()), output);
+                }
+            }
+            Conv::Direct(layer) => self.direct(layer, digits, input, add, output),
+            Conv::Winograd(layer) => self.winograd(layer, digits, input, add, output, scratch),
+        }
+    }
+}
+
+/// A convolution, packed for the algorithm that suits it.
+#[derive(Clone, Debug)]
+pub enum Conv {
+    /// Scalar code.
+    Plain(ConvSpec, Map, Map),
+    /// Sums over the kernel.
+    Direct(Direct),
+    /// Sums over transformed tiles.
+    Winograd(Winograd),
+}
+
+/// A convolution of bytes, packed for the algorithm that suits it.
+#[derive(Clone, Debug)]
+pub enum Bytes {
+    /// Scalar code.
+    Plain(ByteConvSpec, Map, Map),
+    /// Sums over the kernel.
+    Direct(ByteConv),
+}
+
+/// A fully connected layer.
+#[derive(Clone, Debug)]
+pub enum FullyConnected {
+    /// Scalar code.
+    Plain(LinearSpec, Map, Map),
+    /// Packed for vectors.
+    Vectors(Linear),
+}
+
+/// Numbers that a kernel may read past the last map.
+pub const SLACK: usize = BLOCK;
+
+impl Conv {
+    /// Numbers that it needs beside its maps.
+    pub fn scratch(&self) -> usize {
+        match self {
+            Conv::Winograd(layer) => layer.scratch(),
+            Conv::Plain(..) | Conv::Direct(_) => 0,
+        }
+    }
+
+    /// Name of the algorithm.
+    pub fn algorithm(&self) -> &'static str {
+        match self {
+            Conv::Plain(..) => "plain",
+            Conv::Direct(_) => "direct",
+            Conv::Winograd(_) => "winograd",
+        }
+    }
+}
+
+/// Compiles every algorithm for every instruction set, and calls the one that `Kernels` stands for.
+///
+/// `instruction set => (its feature), its vectors, pixels at once, vectors in a block of output channels`
+macro_rules! dispatch {
+    ($($(#[$when:meta])* $kind:ident => ($($feature:literal)?), $simd:expr, $pixels:literal, $vectors:literal;)*) => {
+        impl Kernels {
+            fn direct(self, layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
+                            direct::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, add, output) }
+                    })*
+                    _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+
+            fn winograd(
+                self,
+                layer: &Winograd,
+                digits: usize,
+                input: &[f32],
+                add: Residual,
+                output: &mut [f32],
+                scratch: &mut [f32],
+            ) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(
+                            layer: &Winograd,
+                            digits: usize,
+                            input: &[f32],
+                            add: Residual,
+                            output: &mut [f32],
+                            scratch: &mut [f32],
+                        ) {
+                            winograd::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output, scratch);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, add, output, scratch) }
+                    })*
+                    _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+
+            fn direct_bytes(self, layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
+                            bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, add, output) }
+                    })*
+                    _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+
+            /// Multiply-adds of floats that this CPU does with these vectors in `rounds` rounds, done before it returns.
+            pub fn saturate(self, rounds: usize) -> usize {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(rounds: usize) -> f32 {
+                            peak::run($simd, std::hint::black_box(rounds))
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        std::hint::black_box(unsafe { entry(rounds) });
+                        peak::products(BLOCK / $vectors, rounds)
+                    })*
+                    _ => 0,
+                }
+            }
+
+            fn vector_linear(self, layer: &Linear, digits: usize, input: &[f32], output: &mut [f32]) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(layer: &Linear, digits: usize, input: &[f32], output: &mut [f32]) {
+                            linear::run::<_, $vectors>($simd, layer, digits, input, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(layer, digits, input, output) }
+                    })*
+                    _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+        }
+    };
+}
+
+dispatch! {
+    Portable => (), portable::Portable, 2, 2;
+    #[cfg(target_arch = "x86_64")]
+    Avx2 => ("avx2,fma"), avx2::Avx2::new(), 6, 2;
+    #[cfg(target_arch = "x86_64")]
+    Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 14, 1;
+}

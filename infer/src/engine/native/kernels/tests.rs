@@ -1,0 +1,328 @@
+//! Every kernel against the plain one, on shapes that fill no vector and no block.
+
+use models::network::Activation;
+use models::network::Activation::{Relu, Sigmoid, Tanh};
+
+use super::*;
+
+/// Digits in a run, so that a kernel must find the second and third one.
+const DIGITS: usize = 3;
+
+/// The kernels that this CPU can run, beside the plain ones; the others are named.
+fn kernels() -> Vec<Kernels> {
+    let mut found = Vec::new();
+    for kind in KernelKind::ALL.into_iter().skip(1) {
+        match Kernels::select(Some(kind)) {
+            Ok(kernels) => found.push(kernels),
+            Err(error) => eprintln!("not run: {error}"),
+        }
+    }
+    found
+}
+
+/// Numbers in [-1, 1) that look random and are always the same.
+fn numbers(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Weights of sums over `fan_in` products that stay near 1, as those of a trained network do.
+fn weights(outputs: usize, fan_in: usize, seed: u64) -> Vec<f32> {
+    let scale = 1.0 / (fan_in as f32).sqrt();
+    numbers(outputs * fan_in, seed).into_iter().map(|x| x * scale).collect()
+}
+
+/// Maps of `DIGITS` digits with numbers inside and zeros in the border.
+fn filled(map: &Map, seed: u64) -> Vec<f32> {
+    let values = numbers(DIGITS * map.height * map.width * map.channels, seed);
+    let mut values = values.into_iter();
+    let mut maps = vec![0.0; DIGITS * map.len() + SLACK];
+    for digit in 0..DIGITS {
+        for pixel in map.pixels() {
+            let start = digit * map.len() + pixel;
+            maps[start..start + map.channels]
+                .iter_mut()
+                .for_each(|x| *x = values.next().unwrap());
+        }
+    }
+    maps
+}
+
+/// The numbers inside of the maps.
+fn inside(map: &Map, maps: &[f32]) -> Vec<f32> {
+    let starts = (0..DIGITS).flat_map(|digit| map.pixels().map(move |pixel| digit * map.len() + pixel));
+    starts
+        .flat_map(|start| maps[start..start + map.channels].to_vec())
+        .collect()
+}
+
+#[track_caller]
+fn assert_close(kernels: Kernels, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (index, (a, b)) in found.iter().zip(expected).enumerate() {
+        let allowed = 2e-5 * b.abs().max(1.0);
+        assert!(
+            (a - b).abs() <= allowed,
+            "{kernels:?}: number {index} is {a}, expected {b}"
+        );
+    }
+}
+
+/// Height and width in, channels in and out, kernel, stride, padding (top, left, bottom, right).
+type Case = ([usize; 2], [usize; 2], [usize; 2], [usize; 2], [usize; 4]);
+
+fn spec(case: Case, activation: Option<Activation>) -> ConvSpec {
+    let (_, [in_channels, out_channels], kernel, stride, [top, left, bottom, right]) = case;
+    ConvSpec {
+        weight: weights(out_channels, in_channels * kernel[0] * kernel[1], 1),
+        bias: numbers(out_channels, 2),
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding: Border {
+            top,
+            left,
+            bottom,
+            right,
+        },
+        activation,
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Add {
+    Nothing,
+    Output,
+    Other,
+}
+
+#[track_caller]
+fn check(case: Case, activation: Option<Activation>, add: Add) {
+    let spec = spec(case, activation);
+    let plain = convolve(Kernels(KernelKind::Plain), &spec, case.0, add);
+    for kernels in kernels() {
+        assert_close(kernels, &convolve(kernels, &spec, case.0, add), &plain);
+    }
+}
+
+/// Runs `spec` as a plan would; the border of the output must stay zero.
+fn convolve(kernels: Kernels, spec: &ConvSpec, [height, width]: [usize; 2], add: Add) -> Vec<f32> {
+    let Border {
+        top,
+        left,
+        bottom,
+        right,
+    } = spec.padding;
+    let out_height = (height + top + bottom - spec.kernel[0]) / spec.stride[0] + 1;
+    let out_width = (width + left + right - spec.kernel[1]) / spec.stride[1] + 1;
+    let from = Map::blocked(
+        spec.in_channels,
+        height,
+        width,
+        kernels.border(spec, out_height, out_width),
+    );
+    let around = Border {
+        top: 1,
+        left: 2,
+        bottom: 3,
+        right: 1,
+    };
+    let to = Map::blocked(spec.out_channels, out_height, out_width, around);
+    let (input, other) = (filled(&from, 3), filled(&to, 4));
+    let mut output = filled(&to, 5);
+    let layer = kernels.pack(spec, &from, &to);
+    let mut scratch = vec![0.0; layer.scratch()];
+    let residual = match add {
+        Add::Nothing => Residual::None,
+        Add::Output => Residual::Output,
+        Add::Other => Residual::Map(&other),
+    };
+    kernels.conv(&layer, DIGITS, &input, residual, &mut output, &mut scratch);
+    let found = inside(&to, &output);
+    for (digit, map) in output.chunks_exact_mut(to.len()).take(DIGITS).enumerate() {
+        to.pixels().for_each(|pixel| map[pixel..pixel + to.depth].fill(0.0));
+        assert!(
+            map.iter().all(|&x| x == 0.0),
+            "{kernels:?} writes into the border of digit {digit}"
+        );
+    }
+    found
+}
+
+#[test]
+fn convolutions_of_odd_shapes() {
+    let even = [1, 1, 1, 1];
+    for activation in [None, Some(Relu), Some(Sigmoid), Some(Tanh)] {
+        for add in [Add::Nothing, Add::Output, Add::Other] {
+            check(([7, 5], [3, 5], [3, 3], [1, 1], even), activation, add);
+            check(([8, 9], [17, 33], [3, 3], [1, 1], even), activation, add);
+        }
+    }
+    check(([28, 28], [1, 16], [3, 3], [1, 1], even), Some(Relu), Add::Nothing);
+    check(([28, 28], [16, 16], [3, 3], [1, 1], even), Some(Relu), Add::Output);
+    check(([14, 14], [32, 32], [3, 3], [1, 1], even), Some(Relu), Add::Output);
+    check(([7, 7], [64, 64], [3, 3], [1, 1], even), Some(Relu), Add::Output);
+    check(([28, 28], [16, 32], [3, 3], [2, 2], even), None, Add::Nothing);
+    check(([14, 14], [32, 64], [1, 1], [2, 2], [0; 4]), None, Add::Nothing);
+    check(([9, 13], [4, 20], [5, 3], [2, 3], [2, 0, 1, 1]), None, Add::Nothing);
+    check(([9, 13], [9, 20], [3, 3], [1, 1], [0, 2, 1, 0]), None, Add::Nothing);
+    check(([1, 1], [8, 1], [1, 1], [1, 1], [0; 4]), None, Add::Nothing);
+    check(([3, 3], [8, 16], [3, 3], [1, 1], [0; 4]), None, Add::Nothing);
+}
+
+#[test]
+fn linear_layers_of_odd_shapes() {
+    for (channels, height, width, outputs) in [(64, 7, 7, 10), (1, 5, 3, 1), (3, 4, 5, 11), (17, 1, 1, 10)] {
+        let border = Border {
+            top: 1,
+            left: 1,
+            bottom: 0,
+            right: 2,
+        };
+        let from = Map::blocked(channels, height, width, border);
+        let to = Map::blocked(outputs, 1, 1, Border::default());
+        let input = filled(&from, 6);
+        let spec = LinearSpec {
+            weight: weights(outputs, channels * height * width, 7),
+            bias: numbers(outputs, 8),
+            activation: Some(Tanh),
+        };
+        let compute = |kernels: Kernels| {
+            let mut output = vec![0.0; DIGITS * to.len()];
+            let layer = kernels.pack_linear(&spec, &from, &to);
+            kernels.linear(&layer, DIGITS, &input, &mut output);
+            output
+        };
+        let plain = compute(Kernels(KernelKind::Plain));
+        for kernels in kernels() {
+            assert_close(kernels, &compute(kernels), &plain);
+        }
+    }
+}
+
+/// A 1x1 convolution with weight 1 shows the activation alone.
+#[test]
+fn activations_have_the_stated_error() {
+    for activation in [Sigmoid, Tanh] {
+        let mut spec = spec(([1, 1], [1, 1], [1, 1], [1, 1], [0; 4]), Some(activation));
+        (spec.weight, spec.bias) = (vec![1.0], vec![0.0]);
+        let xs: Vec<f32> = (-100_000..=100_000)
+            .map(|i| i as f32 / 1000.0)
+            .chain([1e30, -1e30])
+            .collect();
+        let from = Map::blocked(1, 1, xs.len(), Border::default());
+        let mut input = vec![0.0; from.len()];
+        input
+            .iter_mut()
+            .step_by(from.depth)
+            .zip(&xs)
+            .for_each(|(to, x)| *to = *x);
+        for kernels in kernels() {
+            let mut output = vec![0.0; from.len()];
+            let layer = kernels.pack(&spec, &from, &from);
+            kernels.conv(&layer, 1, &input, Residual::None, &mut output, &mut []);
+            for (x, y) in xs.iter().zip(output.iter().step_by(from.depth)) {
+                let exact = match activation {
+                    Sigmoid => 1.0 / (1.0 + (-f64::from(*x)).exp()),
+                    _ => f64::from(*x).tanh(),
+                };
+                assert!(
+                    (f64::from(*y) - exact).abs() <= 3e-7,
+                    "{kernels:?} {activation:?}({x}) is {y}, not {exact}"
+                );
+            }
+        }
+    }
+}
+
+/// Convolutions of bytes with narrow and wide weights, to floats and to bytes, of which one may be rounded otherwise.
+#[test]
+fn convolutions_of_bytes_of_odd_shapes() {
+    let even = [1, 1, 1, 1];
+    for limit in [64.0, 128.0] {
+        check_bytes(([28, 28], [1, 16], [3, 3], [1, 1], even), limit);
+        check_bytes(([9, 7], [3, 17], [3, 3], [2, 1], [0, 1, 2, 1]), limit);
+        check_bytes(([14, 14], [32, 64], [3, 3], [2, 2], even), limit);
+        check_bytes(([7, 7], [64, 64], [3, 3], [1, 1], even), limit);
+        check_bytes(([6, 6], [16, 32], [1, 1], [2, 2], [0; 4]), limit);
+        check_bytes(([7, 7], [64, 10], [7, 7], [1, 1], [0; 4]), limit);
+    }
+}
+
+#[track_caller]
+fn check_bytes(case: Case, limit: f32) {
+    let conv = spec(case, Some(Relu));
+    let fan_in = conv.weight.len() / conv.out_channels;
+    let integers = numbers(conv.weight.len(), 9)
+        .into_iter()
+        .map(|x| (x * limit) as i8)
+        .collect();
+    let mut spec = ByteConvSpec {
+        scale: vec![0.01 / limit / (fan_in as f32).sqrt(); conv.out_channels],
+        conv: ConvSpec {
+            weight: integers,
+            ..conv_of_bytes(&conv)
+        },
+        quant: None,
+    };
+    let plain = convolve_bytes(Kernels(KernelKind::Plain), &spec, case.0);
+    for kernels in kernels() {
+        assert_close(kernels, &convolve_bytes(kernels, &spec, case.0), &plain);
+    }
+    spec.quant = Some(Quant { scale: 0.02, zero: 3 });
+    let plain = convolve_bytes(Kernels(KernelKind::Plain), &spec, case.0);
+    for kernels in kernels() {
+        let found = convolve_bytes(kernels, &spec, case.0);
+        let differing = found.iter().zip(&plain).filter(|(a, b)| a != b).count();
+        assert!(found.iter().zip(&plain).all(|(a, b)| (a - b).abs() <= 1.0) && differing <= plain.len() / 500 + 1);
+    }
+}
+
+fn conv_of_bytes(conv: &ConvSpec) -> ConvSpec<i8> {
+    ConvSpec {
+        weight: vec![],
+        bias: conv.bias.clone(),
+        in_channels: conv.in_channels,
+        out_channels: conv.out_channels,
+        kernel: conv.kernel,
+        stride: conv.stride,
+        padding: conv.padding,
+        activation: conv.activation,
+    }
+}
+
+fn convolve_bytes(kernels: Kernels, spec: &ByteConvSpec, [height, width]: [usize; 2]) -> Vec<f32> {
+    let conv = &spec.conv;
+    let Border {
+        top,
+        left,
+        bottom,
+        right,
+    } = conv.padding;
+    let out_height = (height + top + bottom - conv.kernel[0]) / conv.stride[0] + 1;
+    let out_width = (width + left + right - conv.kernel[1]) / conv.stride[1] + 1;
+    let mut from = Map::blocked(conv.in_channels, height, width, conv.padding);
+    if conv.in_channels == 1 {
+        from.depth = 1;
+    }
+    let to = Map::blocked(conv.out_channels, out_height, out_width, Border::default());
+    let input: Vec<u8> = filled(&from, 3).iter().map(|x| (x * 127.0 + 128.0) as u8).collect();
+    let add = filled(&to, 4);
+    let layer = kernels.pack_bytes(spec, &from, &to);
+    if spec.quant.is_none() {
+        let mut floats = filled(&to, 5);
+        kernels.conv_bytes(&layer, DIGITS, &input, Some(&add), Output::Floats(&mut floats));
+        return inside(&to, &floats);
+    }
+    let mut bytes = vec![0; DIGITS * to.len()];
+    kernels.conv_bytes(&layer, DIGITS, &input, None, Output::Bytes(&mut bytes));
+    let floats: Vec<f32> = bytes.into_iter().map(f32::from).collect();
+    inside(&to, &floats)
+}
