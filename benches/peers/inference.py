@@ -1,6 +1,6 @@
 """More runtimes on the released model, in one run: those of onnxruntime, openvino and torch that pip has installed.
 
-usage: python benches/peers.py [MODEL.onnx] [--threads N]
+usage: python benches/peers/inference.py [MODEL.onnx] [--threads N]
 
 Prints one Markdown table. Each runtime is held against ONNX Runtime's logits first, and then timed in turns with the others.
 """
@@ -10,7 +10,7 @@ import os
 import time
 
 parser = argparse.ArgumentParser()
-parser.add_argument("model", nargs="?", default=os.path.join(os.path.dirname(__file__), "..", "models", "digits.onnx"))
+parser.add_argument("model", nargs="?", default=os.path.join(os.path.dirname(__file__), "..", "..", "models", "digits.onnx"))
 parser.add_argument("--threads", type=int, default=1)
 arguments = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
