@@ -21,6 +21,9 @@ const RUNS: usize = 10;
 /// Digits per run of an engine.
 const BATCH: usize = 250;
 
+/// An engine, and the share of digits that it reads as the native one; an error where it is missing.
+pub type Agreement = (EngineKind, Result<f64, EngineError>);
+
 /// What the gate found.
 #[derive(Debug)]
 pub struct Report {
@@ -35,7 +38,7 @@ pub struct Report {
     /// Median time of int8 by that of f32: native engine, one thread, batch 1, in turns.
     pub time_ratio: f64,
     /// For each other engine the share of digits that it reads as the native one; an error where it is missing.
-    pub agreement: Vec<(EngineKind, Result<f64, EngineError>)>,
+    pub agreement: Vec<Agreement>,
 }
 
 /// Why an int8 graph does not pass.
@@ -132,11 +135,7 @@ fn answers(kind: EngineKind, onnx: &[u8], test: &Split) -> Result<Result<Vec<u8>
     Ok(read())
 }
 
-fn agreement(
-    onnx: &[u8],
-    test: &Split,
-    native: &[u8],
-) -> Result<Vec<(EngineKind, Result<f64, EngineError>)>, Int8Error> {
+fn agreement(onnx: &[u8], test: &Split, native: &[u8]) -> Result<Vec<Agreement>, Int8Error> {
     let mut shares = Vec::new();
     for &engine in EngineKind::ALL.iter().filter(|kind| **kind != EngineKind::Native) {
         let share = answers(engine, onnx, test)?.map(|answers| {
