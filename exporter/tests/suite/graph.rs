@@ -92,6 +92,7 @@ fn lists_what_the_options_add() {
         batch: Some(4),
         input: InputKind::Uint8,
         softmax: true,
+        ..Options::default()
     };
     let listing = listing(&export(&weights(NetworkSpec::default()), &options));
     let ends: Vec<_> = listing.lines().filter(|line| !line.contains("block")).collect();

@@ -47,5 +47,6 @@ fn options() -> impl Iterator<Item = Options> {
         batch,
         input,
         softmax,
+        ..Options::default()
     })
 }
