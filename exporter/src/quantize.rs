@@ -176,14 +176,14 @@ mod tests {
             assert!((f32::from(zero) * -scale - low).abs() <= scale);
         };
         check(0.0, 6.0, 0);
-        check(-1.0, 1.0, 128);
+        check(-1.0, 1.55, 100);
         check(-0.5, 2.0, 51);
     }
 
     #[test]
     fn rows_have_their_own_scales() {
-        let (integers, scales) = quantize_rows(&[0.5, -1.0, 63.0, 0.4], 2);
-        assert_eq!(integers, [32, -63, 63, 0]);
+        let (integers, scales) = quantize_rows(&[0.25, -1.0, 63.0, 0.4], 2);
+        assert_eq!(integers, [16, -63, 63, 0]);
         assert_eq!(scales, [1.0 / 63.0, 1.0]);
     }
 }
