@@ -1,7 +1,7 @@
 //! Our own engine: it runs the ONNX file itself and needs nothing.
 //!
-//! The way from node to instruction: [`graph`] reads nodes, [`fuse`] merges them, [`plan`] packs weights and gives every
-//! value its place, [`kernels`] compute. A run copies digits in, walks the steps and copies logits out; it allocates nothing.
+//! The way from node to instruction: `graph` reads nodes, `fuse` merges them, `plan` packs weights and gives every
+//! value its place, `kernels` compute. A run copies digits in, walks the steps and copies logits out; it allocates nothing.
 
 mod fuse;
 mod graph;

@@ -144,7 +144,7 @@ impl Kernels {
         }
     }
 
-    /// Convolves `digits` maps of bytes; `input` must be [`SLACK`] longer than its maps.
+    /// Convolves `digits` maps of bytes; `input` must be `SLACK` longer than its maps.
     ///
     /// # Panics
     /// When a slice is shorter than its maps.
@@ -170,7 +170,7 @@ impl Kernels {
         }
     }
 
-    /// Computes a fully connected layer of `digits` maps; `input` must be [`SLACK`] longer than its maps.
+    /// Computes a fully connected layer of `digits` maps; `input` must be `SLACK` longer than its maps.
     ///
     /// # Panics
     /// When a slice is shorter than its maps.
