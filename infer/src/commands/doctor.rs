@@ -48,9 +48,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn build() -> String {
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let (version, arch, os) = (env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
-    format!("{version}, {profile} build for {arch} {os}")
+    format!("{version} for {arch} {os}")
 }
 
 /// Cores, and those of the vector instructions that matter here which the processor has.
