@@ -49,24 +49,22 @@ impl Optimizer {
 
     /// Computes the gradients of `loss` and takes one step against them.
     pub fn step(&mut self, loss: &Tensor, learning_rate: f64) {
-        for slot in &mut self.slots {
-            slot.tensor.zero_grad();
-        }
-        loss.backward();
+        let tensors: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.tensor).collect();
+        let grads = Tensor::run_backward(&[loss], &tensors, false, false);
         self.steps += 1;
         let _no_grad = tch::no_grad_guard();
-        for slot in &mut self.slots {
+        for (slot, grad) in self.slots.iter_mut().zip(grads) {
+            let grad = slot.decayed(grad);
             match self.kind {
-                OptimizerKind::Adam => slot.adam(learning_rate, self.steps),
-                OptimizerKind::Sgd => slot.sgd(learning_rate),
+                OptimizerKind::Adam => slot.adam(&grad, learning_rate, self.steps),
+                OptimizerKind::Sgd => slot.sgd(&grad, learning_rate),
             }
         }
     }
 }
 
 impl Slot {
-    fn grad(&self) -> Tensor {
-        let grad = self.tensor.grad();
+    fn decayed(&self, grad: Tensor) -> Tensor {
         if self.weight_decay > 0.0 {
             grad + &self.tensor * self.weight_decay
         } else {
@@ -74,27 +72,22 @@ impl Slot {
         }
     }
 
-    fn adam(&mut self, learning_rate: f64, steps: i32) {
+    fn adam(&mut self, grad: &Tensor, learning_rate: f64, steps: i32) {
         const BETA1: f64 = 0.9;
         const BETA2: f64 = 0.999;
         const EPSILON: f64 = 1e-8;
-        let grad = self.grad();
         let (correction1, correction2) = (1.0 - BETA1.powi(steps), 1.0 - BETA2.powi(steps));
-        let _ = self.first.lerp_(&grad, 1.0 - BETA1);
-        let _ = self
-            .second
-            .g_mul_scalar_(BETA2)
-            .addcmul_(&(&grad * (1.0 - BETA2)), &grad);
+        let _ = self.first.lerp_(grad, 1.0 - BETA1);
+        let _ = self.second.g_mul_scalar_(BETA2).addcmul_(&(grad * (1.0 - BETA2)), grad);
         let denominator = (self.second.sqrt() / correction2.sqrt()).g_add_scalar_(EPSILON);
         let _ = self
             .tensor
             .addcdiv_(&(&self.first * (-learning_rate / correction1)), &denominator);
     }
 
-    fn sgd(&mut self, learning_rate: f64) {
+    fn sgd(&mut self, grad: &Tensor, learning_rate: f64) {
         const MOMENTUM: f64 = 0.9;
-        let grad = self.grad();
-        let _ = self.first.g_mul_scalar_(MOMENTUM).g_add_(&grad);
+        let _ = self.first.g_mul_scalar_(MOMENTUM).g_add_(grad);
         let _ = self.tensor.g_sub_(&((&self.first * MOMENTUM + grad) * learning_rate));
     }
 }
