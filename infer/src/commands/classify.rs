@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use indicatif::ProgressBar;
 use infer::glyph::{GlyphError, Page};
-use infer::{Classifier, Reading};
+use infer::{Classifier, REJECT, Reading};
 use rayon::prelude::*;
 
 pub use self::pictures::page;
@@ -27,8 +27,9 @@ pub struct Args {
     /// Read one digit a picture, the largest
     #[arg(long)]
     single: bool,
-    /// Evidence below which there is no digit; a lower number refuses less [default: 3.8, and none for foreign models]
-    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true, help = format!(
+        "Evidence below which there is no digit; a lower number refuses less [default: {REJECT}, and none for foreign models]"
+    ))]
     reject: Option<f32>,
     /// Also print the 28x28 pixels that the network sees
     #[arg(long)]

@@ -101,18 +101,8 @@ impl Report {
             percent(high),
             score.loss(),
         );
-        text += "digit  accuracy   read as";
-        for answer in 0..CLASSES {
-            text += &format!("{answer:>5}");
-        }
-        for (digit, row) in score.confusion.iter().enumerate() {
-            let accuracy = percent(score.digit_accuracy(digit));
-            text += &format!("\n{digit:>5}  {accuracy:>8}          ");
-            for count in row {
-                text += &format!("{count:>5}");
-            }
-        }
-        text + "\n"
+        text += &digits(score);
+        text
     }
 
     fn json(&self) -> serde_json::Value {
@@ -142,6 +132,22 @@ impl Report {
         }
         csv
     }
+}
+
+/// Accuracy of each digit, and how often it was read as which.
+fn digits(score: &Score) -> String {
+    let mut text = String::from("digit  accuracy   read as");
+    for answer in 0..CLASSES {
+        text += &format!("{answer:>5}");
+    }
+    for (digit, row) in score.confusion.iter().enumerate() {
+        let accuracy = percent(score.digit_accuracy(digit));
+        text += &format!("\n{digit:>5}  {accuracy:>8}          ");
+        for count in row {
+            text += &format!("{count:>5}");
+        }
+    }
+    text + "\n"
 }
 
 #[cfg(test)]

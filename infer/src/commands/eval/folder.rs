@@ -6,7 +6,6 @@ use anyhow::Context;
 use infer::folder::{self, Labelled, Outcome, Outcomes, Refusing};
 use infer::glyph::{self, GlyphError};
 use infer::{Classifier, Reading};
-use models::CLASSES;
 use models::score::wilson;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -82,27 +81,11 @@ impl Report {
             text += &format!("area        {area:.4} under the ROC curve of the evidence\n");
         }
         if digits > 0 {
-            text += &self.digits();
+            text += &format!("\n{}", super::digits(&self.outcomes.score()));
             text += &self.curve();
             text += &self.calibration();
         }
         text
-    }
-
-    fn digits(&self) -> String {
-        let score = self.outcomes.score();
-        let mut text = String::from("\ndigit  accuracy   read as");
-        for answer in 0..CLASSES {
-            text += &format!("{answer:>5}");
-        }
-        for (digit, row) in score.confusion.iter().enumerate() {
-            let accuracy = percent(score.digit_accuracy(digit));
-            text += &format!("\n{digit:>5}  {accuracy:>8}          ");
-            for count in row {
-                text += &format!("{count:>5}");
-            }
-        }
-        text + "\n"
     }
 
     fn curve(&self) -> String {
