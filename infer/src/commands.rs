@@ -136,7 +136,10 @@ pub fn progress(n: usize) -> ProgressBar {
     ProgressBar::new(n as u64).with_style(style.expect("the template is right"))
 }
 
-/// A fraction in per cent, to a hundredth.
+/// A fraction in per cent, to a hundredth; a dash for a fraction of nothing.
 pub fn percent(fraction: f64) -> String {
+    if fraction.is_nan() {
+        return "-".to_owned();
+    }
     format!("{:.2} %", 100.0 * fraction)
 }
