@@ -185,7 +185,13 @@ impl Ops for TchOps<'_> {
 
     fn linear(&mut self, input: &Tensor, linear: &Linear) -> Tensor {
         let (weight, bias) = (self.tensor(&linear.name, "weight"), self.tensor(&linear.name, "bias"));
-        input.flatten(1, -1).linear(weight, Some(bias))
+        // The few weights follow the channels, which are last in memory, so that the large input need not be copied.
+        let [_, channels, height, width] = input.size()[..] else {
+            unreachable!("the input of the linear layer is a convolution's output")
+        };
+        let weight = weight.view([-1, channels, height, width]).permute([0, 2, 3, 1]);
+        let input = input.permute([0, 2, 3, 1]).flatten(1, -1);
+        input.linear(&weight.flatten(1, -1), Some(bias))
     }
 }
 
