@@ -61,7 +61,7 @@ pub fn export(weights: &Weights, options: &Options) -> ModelProto {
     };
     let input = recorder.input(options);
     weights.spec.forward(&mut recorder, input);
-    recorder.outputs(options);
+    recorder.outputs(options, weights.training.temperature);
     ModelProto {
         ir_version: IR_VERSION,
         producer_name: "threeblock".into(),
@@ -120,13 +120,15 @@ impl Recorder<'_> {
         self.node("Unsqueeze", "normalize.unsqueeze", [x, axes], vec![])
     }
 
-    /// What the last node makes becomes the logits.
-    fn outputs(&mut self, options: &Options) {
+    /// What the last node makes becomes the logits; divided by the temperature, they give the probabilities.
+    fn outputs(&mut self, options: &Options, temperature: f64) {
         let last = self.graph.node.last_mut().expect("the network has layers");
         last.output = vec![LOGITS.to_owned()];
         let mut names = vec![LOGITS];
         if options.softmax {
-            self.node("Softmax", PROBABILITIES, [LOGITS.to_owned()], vec![]);
+            let inverse = self.floats("calibration.scale", &[], &[(1.0 / temperature) as f32]);
+            let calibrated = self.node("Mul", "calibration", [LOGITS.to_owned(), inverse], vec![]);
+            self.node("Softmax", PROBABILITIES, [calibrated], vec![]);
             names.push(PROBABILITIES);
         }
         let dims = dims(options.batch, &[CLASSES]);

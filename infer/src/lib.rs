@@ -101,6 +101,7 @@ impl Classifier {
     /// # Errors
     /// When the engine fails.
     pub fn classify_all(&mut self, digits: &[Digit]) -> Result<Vec<Prediction>, EngineError> {
+        let temperature = self.contract().map_or(1.0, |contract| contract.training.temperature);
         let mut predictions = Vec::with_capacity(digits.len());
         for digits in digits.chunks(BATCH) {
             let mut logits = vec![0.0; digits.len() * CLASSES];
@@ -112,7 +113,7 @@ impl Classifier {
                 });
             }
             let (rows, _) = logits.as_chunks::<CLASSES>();
-            predictions.extend(rows.iter().map(Prediction::from_logits));
+            predictions.extend(rows.iter().map(|row| Prediction::from_logits(row, temperature)));
         }
         Ok(predictions)
     }

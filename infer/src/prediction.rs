@@ -21,18 +21,20 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Softmax of finite logits.
-    pub fn from_logits(logits: &[f32; CLASSES]) -> Prediction {
+    /// Softmax of finite logits, divided by `temperature`.
+    pub fn from_logits(logits: &[f32; CLASSES], temperature: f64) -> Prediction {
         let digit = argmax(logits);
         let shifted = logits.map(|logit| f64::from(logit) - f64::from(logits[digit]));
-        let log_sum = shifted.iter().map(|value| value.exp()).sum::<f64>().ln();
-        let log_probabilities = shifted.map(|value| value - log_sum);
+        let log_sum = |values: &[f64]| values.iter().map(|value| value.exp()).sum::<f64>().ln();
+        let calibrated = shifted.map(|value| value / temperature);
+        let calibrated_log_sum = log_sum(&calibrated);
+        let log_probabilities = calibrated.map(|value| value - calibrated_log_sum);
         let probabilities = log_probabilities.map(|value| value.exp() as f32);
         Prediction {
             digit: digit as u8,
             confidence: probabilities[digit],
             probabilities,
-            evidence: (f64::from(logits[digit]) + log_sum) as f32,
+            evidence: (f64::from(logits[digit]) + log_sum(&shifted)) as f32,
             log_probabilities,
         }
     }
@@ -63,7 +65,7 @@ mod tests {
     fn the_probabilities_are_a_softmax() {
         let mut logits = [0.0; CLASSES];
         logits[3] = 9f32.ln();
-        let prediction = Prediction::from_logits(&logits);
+        let prediction = Prediction::from_logits(&logits, 1.0);
         assert_eq!(prediction.digit, 3);
         assert!((prediction.confidence - 0.5).abs() < 1e-6);
         assert!((prediction.probabilities[0] - 0.5 / 9.0).abs() < 1e-6);
@@ -74,10 +76,20 @@ mod tests {
     }
 
     #[test]
+    fn a_low_temperature_makes_surer_and_leaves_the_evidence() {
+        let mut logits = [0.0; CLASSES];
+        logits[3] = 3f32.ln();
+        let [warm, cold] = [1.0, 0.5].map(|temperature| Prediction::from_logits(&logits, temperature));
+        assert!((warm.confidence - 3.0 / 12.0).abs() < 1e-6);
+        assert!((cold.confidence - 9.0 / 18.0).abs() < 1e-6);
+        assert_eq!(warm.evidence, cold.evidence);
+    }
+
+    #[test]
     fn huge_logits_do_not_overflow() {
         let mut logits = [-3e38; CLASSES];
         logits[9] = 3e38;
-        let prediction = Prediction::from_logits(&logits);
+        let prediction = Prediction::from_logits(&logits, 1.0);
         assert_eq!((prediction.digit, prediction.confidence), (9, 1.0));
         assert!(prediction.loss(0).is_finite());
     }

@@ -130,7 +130,7 @@ mod tests {
         logits[digit] = evidence;
         Answer {
             digit: Digit([0; PIXELS]),
-            prediction: Prediction::from_logits(&logits),
+            prediction: Prediction::from_logits(&logits, 1.0),
             bounds: Rect {
                 left: 0,
                 top: 0,

@@ -497,6 +497,12 @@ fn contract(proto: &ModelProto, input: InputKind) -> Result<Option<Contract>, On
             "it wants digits made in another way than this program makes them".into(),
         ));
     }
+    let temperature = contract.training.temperature;
+    if !(temperature > 0.0 && temperature.is_finite()) {
+        return Err(OnnxError::Contract(format!(
+            "its temperature is {temperature}, expected a number over 0"
+        )));
+    }
     if contract.labels.len() != CLASSES {
         return Err(OnnxError::Contract(format!(
             "it has {} labels, expected {CLASSES}",
@@ -541,6 +547,7 @@ mod tests {
             train_digits: 10,
             test_accuracy: 0.5,
             test_loss: 1.0,
+            temperature: 1.0,
         };
         Contract::new(InputKind::Float32, NetworkSpec::default(), training, "ab".into())
     }
@@ -868,6 +875,10 @@ mod tests {
             "another input type",
         );
         check_contract(|json| json["preprocessing"]["mean"] = 0.5.into(), "in another way");
+        check_contract(
+            |json| json["training"]["temperature"] = 0.0.into(),
+            "temperature is 0, expected a number over 0",
+        );
         check(
             |model, _| model.metadata_props[0].value = "{".into(),
             "is not usable: EOF",

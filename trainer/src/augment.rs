@@ -36,10 +36,12 @@ const NOISE: (f64, f64) = (0.2, 0.2);
 pub(crate) const PIXEL: f64 = 2.0 / SIDE as f64;
 
 /// Alters normalised digits `[n, 1, 28, 28]`. Where a digit gets no noise, its ground stays ground.
-pub fn augment(digits: &Tensor, rng: &mut ChaCha8Rng) -> Tensor {
+/// `motion` is how far the digits are moved, turned, slanted, scaled and bent, 1 being as far as the ranges say.
+pub fn augment(digits: &Tensor, motion: f64, rng: &mut ChaCha8Rng) -> Tensor {
     let _no_grad = tch::no_grad_guard();
     let mut draw = Draw {
         rng,
+        strength: motion,
         n: digits.size()[0],
         device: digits.device(),
     };
@@ -118,6 +120,8 @@ fn light(ink: &Tensor, draw: &mut Draw) -> Tensor {
 /// Random numbers as tensors on the batch's device.
 struct Draw<'a> {
     rng: &'a mut ChaCha8Rng,
+    /// Of the motion.
+    strength: f64,
     /// Digits of the batch.
     n: i64,
     device: Device,
@@ -127,11 +131,17 @@ impl Draw<'_> {
     /// A digit that is to become thicker shrinks, so that it fills the same box afterwards.
     fn motion(&mut self, thicker: &Tensor) -> Motion {
         let grown: Tensor = thicker * (2.0 / INK_BOX as f64) + 1.0;
-        let (angle, shift) = (ROTATION.to_radians(), SHIFT * PIXEL);
+        let strength = self.strength;
+        let (angle, shear, shift) = (
+            ROTATION.to_radians() * strength,
+            SHEAR * strength,
+            SHIFT * PIXEL * strength,
+        );
+        let scale = 1.0 + (SCALE.start - 1.0) * strength..1.0 + (SCALE.end - 1.0) * strength;
         Motion {
             rotation: self.numbers(-angle..angle),
-            shear: self.numbers(-SHEAR..SHEAR),
-            shrink: (&grown / self.numbers(SCALE), &grown / self.numbers(SCALE)),
+            shear: self.numbers(-shear..shear),
+            shrink: (&grown / self.numbers(scale.clone()), &grown / self.numbers(scale)),
             shift: (self.numbers(-shift..shift), self.numbers(-shift..shift)),
         }
     }
@@ -139,7 +149,8 @@ impl Draw<'_> {
     /// Knots that move each on its own, and the pixels between them smoothly.
     fn elastic(&mut self) -> Tensor {
         let side = SIDE as i64;
-        let knots = self.uniform(&[self.n, 2, KNOTS, KNOTS], -ELASTIC * PIXEL..ELASTIC * PIXEL);
+        let far = ELASTIC * PIXEL * self.strength;
+        let knots = self.uniform(&[self.n, 2, KNOTS, KNOTS], -far..far);
         knots
             .upsample_bicubic2d([side, side], true, None, None)
             .permute([0, 2, 3, 1])
@@ -148,7 +159,8 @@ impl Draw<'_> {
     fn uniform(&mut self, shape: &[i64], range: std::ops::Range<f64>) -> Tensor {
         let range = range.start as f32..range.end as f32;
         let n = shape.iter().product::<i64>();
-        let values: Vec<f32> = (0..n).map(|_| self.rng.random_range(range.clone())).collect();
+        let span = range.end - range.start;
+        let values: Vec<f32> = (0..n).map(|_| range.start + span * self.rng.random::<f32>()).collect();
         Tensor::from_slice(&values).view(shape).to_device(self.device)
     }
 
@@ -191,10 +203,10 @@ mod tests {
     #[test]
     fn a_seed_fixes_every_pixel() {
         let digits = ones(5);
-        let first = augment(&digits, &mut rng(1));
+        let first = augment(&digits, 1.0, &mut rng(1));
         assert_eq!(first.size(), [5, 1, 28, 28]);
-        assert_eq!(first, augment(&digits, &mut rng(1)));
-        assert_ne!(first, augment(&digits, &mut rng(2)));
+        assert_eq!(first, augment(&digits, 1.0, &mut rng(1)));
+        assert_ne!(first, augment(&digits, 1.0, &mut rng(2)));
         let different = (first.get(0) - first.get(1)).abs().max().double_value(&[]);
         assert!(different > 0.1, "each digit draws its own numbers");
     }
@@ -202,7 +214,7 @@ mod tests {
     #[test]
     fn ground_stays_ground_and_ink_stays_ink() {
         let digits = ones(200);
-        let altered = augment(&digits, &mut rng(0));
+        let altered = augment(&digits, 1.0, &mut rng(0));
         let (ground, full) = (f64::from(digit::normalize(0)), f64::from(digit::normalize(255)));
         assert!(altered.min().double_value(&[]) >= ground - 1e-6);
         assert!(altered.max().double_value(&[]) <= full + 1e-6);

@@ -2,13 +2,15 @@
 //!
 //! [`train`] reads the digits, builds a [`net::Net`], steps an [`optim::Optimizer`] through the epochs and writes all
 //! that came of it into a [`run::Run`] folder. The exporter takes up from there.
-//! The recipe `best` also has [`augment`], [`outliers`], a [`schedule`] and an [`average`].
+//! The recipe `best` also has [`augment`], [`ones`], [`outliers`], a [`schedule`] and an [`average`].
 #![forbid(unsafe_code)]
 
 pub mod augment;
 pub mod average;
+pub mod calibration;
 pub mod data;
 pub mod net;
+pub mod ones;
 pub mod optim;
 pub mod outliers;
 pub mod progress;

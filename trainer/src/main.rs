@@ -1,8 +1,9 @@
-//! `trainer`: trains the network on MNIST and leaves a run folder; `trainer golden` computes golden logits anew, `trainer stress`
-//! holds weights against each other where MNIST does not lead.
+//! `trainer`: trains the network on MNIST and leaves a run folder; `trainer golden` computes golden logits anew,
+//! `trainer temperature` fits the calibration, `trainer stress` holds weights against each other where MNIST does not lead.
 #![forbid(unsafe_code)]
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,11 +14,13 @@ use clap::{Parser, Subcommand};
 use models::golden::Golden;
 use models::mnist::{Part, Split};
 use models::weights::Weights;
+use trainer::calibration;
 use trainer::data::Dataset;
-use trainer::net::Net;
+use trainer::net::{self, Net};
 use trainer::progress::Progress;
 use trainer::run::Run;
 use trainer::settings::{DeviceChoice, Settings};
+use trainer::train::EVAL_BATCH;
 
 /// Exit code after Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -58,6 +61,18 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
     },
+    /// Fits the temperature of the probabilities on training digits that were held out by --holdout
+    Temperature {
+        /// Weights of a network that was trained with --holdout
+        #[arg(long, value_name = "FILE")]
+        weights: PathBuf,
+        /// The last N training digits, which were held out
+        #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..60_000))]
+        holdout: u32,
+        /// Folder with MNIST's four IDX files, plain or .gz
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+    },
     /// Tables of how weights read altered test digits, and how unsure they are of what is no digit
     Stress {
         /// Weights of a network, each a column of the tables
@@ -84,6 +99,9 @@ fn main() -> ExitCode {
         }) => {
             let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
             golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Temperature { weights, holdout, data }) => {
+            temperature(&weights, holdout, &data).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Stress {
             weights,
@@ -144,20 +162,52 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
     Ok(())
 }
 
+fn temperature(path: &Path, holdout: u32, data: &Path) -> anyhow::Result<()> {
+    let weights = read_weights(path)?;
+    let mut train = Split::read(data, Part::Train)?;
+    let held_out = train.split_off(holdout as usize);
+    anyhow::ensure!(
+        weights.training.train_digits <= train.digits.len(),
+        "{} was trained on {} digits, so that the last {holdout} were not held out: train with --holdout {holdout}",
+        path.display(),
+        weights.training.train_digits
+    );
+    let device = DeviceChoice::Auto.resolve()?;
+    let held_out = Dataset::new(&held_out, device);
+    let logits = net::logits(&Net::from_weights(&weights, device), &held_out.digits, EVAL_BATCH);
+    let labels = held_out.labels.to_device(logits.device());
+    let fitted = calibration::fit(&logits, &labels);
+    let mut text = String::from("temperature, loss, expected calibration error\n");
+    for temperature in [1.0, fitted] {
+        let (loss, error) = (
+            calibration::loss(&logits, &labels, temperature),
+            calibration::error(&logits, &labels, temperature),
+        );
+        writeln!(text, "{temperature:.3}, {loss:.4}, {error:.4}").expect("a String takes all");
+    }
+    print(&text);
+    Ok(())
+}
+
 fn stress(weights: &[PathBuf], strangers: Option<&Path>, data: &Path) -> anyhow::Result<()> {
     let device = DeviceChoice::Auto.resolve()?;
     let mut nets = Vec::new();
     for path in weights {
-        let net = Net::from_weights(&read_weights(path)?, device);
-        nets.push((path.display().to_string(), net));
+        let weights = read_weights(path)?;
+        let net = Net::from_weights(&weights, device);
+        nets.push((path.display().to_string(), net, weights.training.temperature));
     }
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
     let strangers = strangers.map(|folder| Split::read(folder, Part::Test)).transpose()?;
     let strangers = strangers.map(|split| Dataset::new(&split, device));
     let tables = trainer::stress::tables(&nets, &test, strangers.as_ref());
-    // Whoever listens at the other end of a pipe may leave.
-    drop(std::io::stdout().write_all(tables.as_bytes()));
+    print(&tables);
     Ok(())
+}
+
+/// To stdout. Whoever listens at the other end of a pipe may leave.
+fn print(text: &str) {
+    drop(std::io::stdout().write_all(text.as_bytes()));
 }
 
 fn read_weights(path: &Path) -> anyhow::Result<Weights> {

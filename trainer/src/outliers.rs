@@ -15,9 +15,9 @@ type Point = (f32, f32);
 pub(crate) type Kind = fn(&Digits, &mut ChaCha8Rng) -> Option<Canvas>;
 
 /// What is drawn, all equally often; what is written by hand most of all, because it comes nearest to digits.
-const KINDS: [Kind; 16] = [
-    noise, clouds, flat, lines, grid, scribble, scribble, scribble, letter, letter, letter, half, close_up, pair,
-    shuffled, turned,
+const KINDS: [Kind; 17] = [
+    noise, noise, clouds, flat, lines, grid, scribble, scribble, scribble, letter, letter, letter, half, close_up,
+    pair, shuffled, turned,
 ];
 
 /// Letters and signs that look like no digit: strokes parted by `/`, each a list of columns 0 to 4 and rows 0 to 6.
@@ -78,7 +78,7 @@ pub(crate) struct Digits {
 }
 
 impl Digits {
-    fn new(batch: &Dataset) -> Digits {
+    pub(crate) fn new(batch: &Dataset) -> Digits {
         let ground = digit::normalize(0);
         let full = digit::normalize(255);
         let pixels: Vec<f32> = Vec::try_from(batch.digits.view(-1)).expect("floats");
@@ -90,6 +90,12 @@ impl Digits {
                 .collect(),
             labels: Vec::try_from(&batch.labels).expect("one label a digit"),
         }
+    }
+
+    /// The digits with a label, and their places in the batch.
+    pub(crate) fn of(&self, label: i64) -> impl Iterator<Item = (usize, &Canvas)> {
+        let all = self.canvases.iter().zip(&self.labels).enumerate();
+        all.filter_map(move |(index, (canvas, &of))| (of == label).then_some((index, canvas)))
     }
 
     /// A random digit, or nothing where it is one of `but`.
@@ -304,7 +310,7 @@ fn written(mut strokes: Vec<Vec<Point>>, width: f32) -> Canvas {
 }
 
 /// Draws a line through the points with soft edges. Pixel `i` covers `i..i + 1`.
-fn stroke(canvas: &mut Canvas, points: &[Point], width: f32) {
+pub(crate) fn stroke(canvas: &mut Canvas, points: &[Point], width: f32) {
     for pair in points.windows(2) {
         let [(x0, y0), (x1, y1)] = [pair[0], pair[1]];
         let (dx, dy) = (x1 - x0, y1 - y0);
@@ -326,7 +332,7 @@ fn stroke(canvas: &mut Canvas, points: &[Point], width: f32) {
 }
 
 /// The picture whose pixel at row and column is the source's at `from(row, column)`, between pixels by their distance.
-fn remap(source: &Canvas, from: impl Fn(f32, f32) -> (f32, f32)) -> Canvas {
+pub(crate) fn remap(source: &Canvas, from: impl Fn(f32, f32) -> (f32, f32)) -> Canvas {
     let pixel = |row: f32, column: f32| {
         let inside = |place: f32| (0.0..SIDE as f32).contains(&place);
         if inside(row) && inside(column) {

@@ -106,6 +106,7 @@ impl Progress {
             train_digits: self.train_digits,
             test_accuracy: reached.test.accuracy(),
             test_loss: reached.test.loss(),
+            temperature: self.settings.temperature,
         }
     }
 }

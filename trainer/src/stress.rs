@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
 use crate::augment::{Motion, PIXEL, from_ink, strokes, to_ink, warp};
+use crate::calibration::{self, confidences};
 use crate::data::Dataset;
 use crate::net::{self, Net};
 use crate::outliers;
@@ -15,11 +16,9 @@ use crate::train::{self, EVAL_BATCH};
 
 /// Pictures of no digit of each kind; fewer where there are fewer test digits.
 const N_OUTLIERS: usize = 2000;
-/// Bins of the calibration error.
-const BINS: usize = 15;
 
-/// Named networks.
-pub type Nets = [(String, Net)];
+/// Named networks, each with the temperature of its probabilities.
+pub type Nets = [(String, Net, f64)];
 /// A row's name, and its digits or pictures `[n, 1, 28, 28]`.
 type Case = (&'static str, Tensor);
 
@@ -30,7 +29,7 @@ pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&Dataset>) -> Strin
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut text = header(nets, &["test digits", "accuracy"]);
     for (name, digits) in altered(&test.digits, &mut rng) {
-        let cells = nets.iter().map(|(_, net)| {
+        let cells = nets.iter().map(|(_, net, _)| {
             let labels = test.labels.shallow_clone();
             format!(
                 "{:.4}",
@@ -50,30 +49,30 @@ pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&Dataset>) -> Strin
         nets,
         &["no digits", "area under the ROC curve, share with confidence over 0.5"],
     );
-    let sure: Vec<Vec<f64>> = nets.iter().map(|(_, net)| confidences(net, &test.digits)).collect();
+    let logits = |net: &Net, pictures: &Tensor| net::logits(net, pictures, EVAL_BATCH);
+    let sure = nets
+        .iter()
+        .map(|(_, net, temperature)| confidences(&logits(net, &test.digits), *temperature));
+    let sure: Vec<Vec<f64>> = sure.collect();
     for (name, pictures) in no_digits(test, strangers, &mut rng) {
-        let cells = nets.iter().zip(&sure).map(|((_, net), sure)| {
-            let unsure = confidences(net, &pictures);
+        let cells = nets.iter().zip(&sure).map(|((_, net, temperature), sure)| {
+            let unsure = confidences(&logits(net, &pictures), *temperature);
             let over = unsure.iter().filter(|&&confidence| confidence > 0.5).count();
             format!("{:.4}, {:.4}", area(sure, &unsure), over as f64 / unsure.len() as f64)
         });
         row(&mut text, name, cells);
     }
     text += &header(nets, &["test digits", "expected calibration error"]);
-    let cells = nets.iter().zip(&sure).map(|((_, net), sure)| {
-        let answers = net::logits(net, &test.digits, EVAL_BATCH).argmax(1, false);
-        let hits = answers.eq_tensor(&test.labels.to_device(answers.device()));
-        format!(
-            "{:.4}",
-            calibration_error(sure, &Vec::try_from(hits).expect("one answer a digit"))
-        )
+    let cells = nets.iter().map(|(_, net, temperature)| {
+        let error = calibration::error(&logits(net, &test.digits), &test.labels, *temperature);
+        format!("{error:.4}")
     });
     row(&mut text, "unaltered", cells);
     text
 }
 
 fn header(nets: &Nets, [of, what]: &[&str; 2]) -> String {
-    let names: String = nets.iter().map(|(name, _)| format!(" {name} |")).collect();
+    let names: String = nets.iter().map(|(name, ..)| format!(" {name} |")).collect();
     format!("\n{what}:\n\n| {of} |{names}\n|---|{}\n", "---:|".repeat(nets.len()))
 }
 
@@ -162,14 +161,6 @@ fn no_digits(test: &Dataset, strangers: Option<&Dataset>, rng: &mut ChaCha8Rng) 
     drawn.into_iter().chain(strangers).collect()
 }
 
-/// The probability of the likeliest answer to each picture.
-fn confidences(net: &Net, pictures: &Tensor) -> Vec<f64> {
-    let likeliest = net::logits(net, pictures, EVAL_BATCH)
-        .softmax(1, Kind::Double)
-        .amax([1], false);
-    Vec::try_from(likeliest).expect("one number a picture")
-}
-
 /// Area under the ROC curve: how often one of `high` is over one of `low`, ties counting half (Hanley and McNeil 1982).
 fn area(high: &[f64], low: &[f64]) -> f64 {
     let mut low = low.to_vec();
@@ -182,16 +173,6 @@ fn area(high: &[f64], low: &[f64]) -> f64 {
     high.iter().map(below).sum::<f64>() / (high.len() * low.len()) as f64
 }
 
-/// Mean distance between confidence and accuracy over bins of equal width, weighted by their digits (Guo et al. 2017).
-fn calibration_error(confidences: &[f64], hits: &[bool]) -> f64 {
-    let mut gaps = [0.0; BINS];
-    for (confidence, &hit) in confidences.iter().zip(hits) {
-        let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
-        gaps[bin] += confidence - f64::from(u8::from(hit));
-    }
-    gaps.iter().map(|gap| gap.abs()).sum::<f64>() / confidences.len() as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,12 +182,5 @@ mod tests {
         assert_eq!(area(&[0.9, 0.8], &[0.1, 0.2, 0.3]), 1.0);
         assert_eq!(area(&[0.5], &[0.5]), 0.5);
         assert_eq!(area(&[0.9, 0.2], &[0.1, 0.5]), 0.75);
-    }
-
-    #[test]
-    fn confidence_that_is_accuracy_has_no_error() {
-        let hits = [true, true, true, false];
-        assert!(calibration_error(&[0.75; 4], &hits) < 1e-12);
-        assert!((calibration_error(&[1.0; 4], &hits) - 0.25).abs() < 1e-12);
     }
 }

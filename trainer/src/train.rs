@@ -12,6 +12,7 @@ use crate::augment::augment;
 use crate::average::Average;
 use crate::data::Dataset;
 use crate::net::{self, Mode, Net};
+use crate::ones::european;
 use crate::optim::Optimizer;
 use crate::outliers::outliers;
 use crate::settings::{Settings, Switch};
@@ -68,7 +69,7 @@ pub fn train(
         let steps = batches.len() as f64;
         for (step, batch) in batches.enumerate() {
             let progress = (f64::from(epoch - 1) + step as f64 / steps) / f64::from(settings.epochs);
-            let (logits, loss) = forward(settings, net, &batch, &mut rng);
+            let (logits, loss) = forward(settings, net, &batch, progress, &mut rng);
             optimizer.step(&loss, settings.schedule.rate(settings.learning_rate, progress));
             if let Some(average) = &mut average {
                 average.add(net);
@@ -100,15 +101,18 @@ pub fn train(
 }
 
 /// Logits of the batch's digits as the network sees them, and the loss, to which outliers add their part.
-fn forward(settings: &Settings, net: &Net, batch: &Dataset, rng: &mut ChaCha8Rng) -> (Tensor, Tensor) {
+fn forward(settings: &Settings, net: &Net, batch: &Dataset, progress: f64, rng: &mut ChaCha8Rng) -> (Tensor, Tensor) {
     let digits = batch.len() as i64;
     let n_outliers = (settings.outliers * digits as f64).round() as i64;
-    let mut input = batch.digits.shallow_clone();
+    let mut input = match settings.augment {
+        Switch::On => european(batch, rng),
+        Switch::Off => batch.digits.shallow_clone(),
+    };
     if n_outliers > 0 {
         input = Tensor::cat(&[input, outliers(batch, n_outliers as usize, rng)], 0);
     }
     if settings.augment == Switch::On {
-        input = augment(&input, rng);
+        input = augment(&input, motion(settings.calm, progress), rng);
     }
     let logits = net.forward(&input, Mode::Train);
     let cross_entropy = |logits: &Tensor, labels: &Tensor, smoothing| {
@@ -122,6 +126,14 @@ fn forward(settings: &Settings, net: &Net, batch: &Dataset, rng: &mut ChaCha8Rng
         loss += cross_entropy(&of_outliers, &of_outliers.argmax(1, false), 1.0);
     }
     (of_digits, loss / (digits + n_outliers) as f64)
+}
+
+/// Strength of the augmentation's motion: 1, and from [`CALMING`] on down to `calm` at the end.
+fn motion(calm: f64, progress: f64) -> f64 {
+    /// Fraction of the training after which it calms down.
+    const CALMING: f64 = 0.6;
+    let late = ((progress - CALMING) / (1.0 - CALMING)).max(0.0);
+    1.0 + (calm - 1.0) * late
 }
 
 /// Chance in an epoch's pictures: a stream of its own beside the order of the digits.

@@ -54,6 +54,7 @@ fn weights_with(spec: NetworkSpec, change: impl FnOnce(&mut BTreeMap<String, Vec
         train_digits: 0,
         test_accuracy: 0.1,
         test_loss: 2.3,
+        temperature: 0.9,
     };
     Weights::new(spec, training, tensors).unwrap()
 }
