@@ -3,7 +3,7 @@
 use infer::engine::{self, Engine, EngineError, EngineKind};
 use infer::numbers;
 use infer::verify::verify;
-use models::golden::{Comparison, Golden};
+use models::golden::{Comparison, Golden, argmax};
 use models::onnx::proto::ModelProto;
 use models::onnx::{InputKind, Model};
 use models::{CLASSES, GOLDEN, PIXELS};
@@ -29,6 +29,11 @@ macro_rules! suite {
             #[test]
             fn takes_bytes_and_finds_the_logits_by_name() {
                 check_golden($kind, graphs::with_bytes_and_probabilities(graphs::released()));
+            }
+
+            #[test]
+            fn reads_int8_as_libtorch_reads_floats() {
+                check_int8($kind);
             }
 
             #[test]
@@ -95,6 +100,29 @@ fn native_names_all_operators_that_it_lacks() {
         error.to_string().ends_with("it does not know Elu, MatMul, Nonsense"),
         "{error}"
     );
+}
+
+/// The released int8 graph: other logits than the floats', within a step of quantisation or a few, and the same answers.
+#[track_caller]
+fn check_int8(kind: EngineKind) {
+    if !is_here(kind) {
+        return;
+    }
+    let int8 = include_bytes!("../../../models/digits.int8.onnx");
+    let golden = Golden::from_bytes(GOLDEN).unwrap();
+    let mut logits = vec![0.0; golden.logits.len()];
+    let digits = numbers(InputKind::Float32, &golden.digits);
+    engine::open(kind, int8, 1).unwrap().run(&digits, &mut logits).unwrap();
+    let (rows, _) = logits.as_chunks::<CLASSES>();
+    let (expected, _) = golden.logits.as_chunks::<CLASSES>();
+    let alike = rows.iter().zip(expected).filter(|(a, b)| argmax(*a) == argmax(*b));
+    assert!(alike.count() + 1 >= rows.len(), "at most one answer may change");
+    let difference = logits
+        .iter()
+        .zip(&golden.logits)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!((1e-3..2.0).contains(&difference), "{difference}");
 }
 
 fn released(kind: EngineKind) -> Option<Box<dyn Engine>> {

@@ -42,17 +42,23 @@ pub enum KernelKind {
     Portable,
     /// 256 bits: x86-64 with AVX2 and FMA.
     Avx2,
+    /// 256 bits, and bytes by AVX-VNNI.
+    AvxVnni,
     /// 512 bits: x86-64 with AVX-512F and BW.
     Avx512,
+    /// 512 bits, and bytes by AVX-512-VNNI.
+    Avx512Vnni,
 }
 
 impl KernelKind {
     /// From the plainest to the fastest.
-    pub const ALL: [KernelKind; 4] = [
+    pub const ALL: [KernelKind; 6] = [
         KernelKind::Plain,
         KernelKind::Portable,
         KernelKind::Avx2,
+        KernelKind::AvxVnni,
         KernelKind::Avx512,
+        KernelKind::Avx512Vnni,
     ];
 
     /// Name on the command line.
@@ -61,7 +67,9 @@ impl KernelKind {
             KernelKind::Plain => "plain",
             KernelKind::Portable => "portable",
             KernelKind::Avx2 => "avx2",
+            KernelKind::AvxVnni => "avx-vnni",
             KernelKind::Avx512 => "avx512",
+            KernelKind::Avx512Vnni => "avx512-vnni",
         }
     }
 
@@ -74,10 +82,20 @@ impl KernelKind {
                 (!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"))).then_some("avx2 and fma")
             }
             #[cfg(target_arch = "x86_64")]
+            KernelKind::AvxVnni => match KernelKind::Avx2.missing() {
+                None => (!is_x86_feature_detected!("avxvnni")).then_some("avxvnni"),
+                missing => missing,
+            },
+            #[cfg(target_arch = "x86_64")]
             KernelKind::Avx512 => {
                 let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
                 (!has).then_some("avx512f and avx512bw")
             }
+            #[cfg(target_arch = "x86_64")]
+            KernelKind::Avx512Vnni => match KernelKind::Avx512.missing() {
+                None => (!is_x86_feature_detected!("avx512vnni")).then_some("avx512vnni"),
+                missing => missing,
+            },
             #[cfg(not(target_arch = "x86_64"))]
             _ => Some("x86-64"),
         }
@@ -186,7 +204,7 @@ impl Kernels {
 
     /// Tiles that Winograd's convolution takes at once: a full block of pixels and one of four.
     fn tiles(self) -> usize {
-        if self.0 == KernelKind::Avx512 { 18 } else { 10 }
+        if self.0 >= KernelKind::Avx512 { 18 } else { 10 }
     }
 
     fn uses_winograd(self, spec: &ConvSpec) -> bool {
@@ -376,5 +394,9 @@ dispatch! {
     #[cfg(target_arch = "x86_64")]
     Avx2 => ("avx2,fma"), avx2::Avx2::new(), 6, 2;
     #[cfg(target_arch = "x86_64")]
+    AvxVnni => ("avx2,fma,avxvnni"), avx2::Avx2::with_vnni(), 6, 2;
+    #[cfg(target_arch = "x86_64")]
     Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 14, 1;
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni => ("avx512f,avx512bw,avx512vnni"), avx512::Avx512::with_vnni(), 14, 1;
 }

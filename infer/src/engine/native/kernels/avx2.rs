@@ -4,21 +4,30 @@ use std::arch::x86_64::*;
 
 use super::simd::Simd;
 
-/// Proof that this CPU has AVX2 and FMA.
+/// Proof that this CPU has AVX2 and FMA, and AVX-VNNI where `VNNI` is true: that multiplies bytes by one instruction.
 #[derive(Clone, Copy)]
-pub struct Avx2(());
+pub struct Avx2<const VNNI: bool>(());
 
-impl Avx2 {
+impl Avx2<false> {
     /// The proof: the code that calls it is compiled for AVX2 and FMA itself.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    pub fn new() -> Avx2 {
+    pub fn new() -> Avx2<false> {
+        Avx2(())
+    }
+}
+
+impl Avx2<true> {
+    /// The proof: the code that calls it is compiled for AVX-VNNI too.
+    #[target_feature(enable = "avx2,fma,avxvnni")]
+    #[inline]
+    pub fn with_vnni() -> Avx2<true> {
         Avx2(())
     }
 }
 
 /// Each method is one instruction or a few; `self` proves that the CPU has them.
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F32 = __m256;
     type I32 = __m256i;
     const LANES: usize = 8;
@@ -104,7 +113,9 @@ impl Simd for Avx2 {
     fn dot<const WIDE: bool>(self, sum: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
         // SAFETY: `self` proves the instructions.
         unsafe {
-            if WIDE {
+            if VNNI {
+                _mm256_dpbusd_avx_epi32(sum, unsigned, signed)
+            } else if WIDE {
                 let (even, odd) = (
                     _mm256_and_si256(unsigned, _mm256_set1_epi16(255)),
                     _mm256_srli_epi16::<8>(unsigned),

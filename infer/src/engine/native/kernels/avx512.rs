@@ -4,21 +4,30 @@ use std::arch::x86_64::*;
 
 use super::simd::Simd;
 
-/// Proof that this CPU has AVX-512F and BW.
+/// Proof that this CPU has AVX-512F and BW, and AVX-512-VNNI where `VNNI` is true: that multiplies bytes by one instruction.
 #[derive(Clone, Copy)]
-pub struct Avx512(());
+pub struct Avx512<const VNNI: bool>(());
 
-impl Avx512 {
+impl Avx512<false> {
     /// The proof: the code that calls it is compiled for AVX-512F and BW itself.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    pub fn new() -> Avx512 {
+    pub fn new() -> Avx512<false> {
+        Avx512(())
+    }
+}
+
+impl Avx512<true> {
+    /// The proof: the code that calls it is compiled for AVX-512-VNNI too.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    #[inline]
+    pub fn with_vnni() -> Avx512<true> {
         Avx512(())
     }
 }
 
 /// Each method is one instruction or a few; `self` proves that the CPU has them.
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type F32 = __m512;
     type I32 = __m512i;
     const LANES: usize = 16;
@@ -100,7 +109,9 @@ impl Simd for Avx512 {
     fn dot<const WIDE: bool>(self, sum: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
         // SAFETY: `self` proves the instructions.
         unsafe {
-            if WIDE {
+            if VNNI {
+                _mm512_dpbusd_epi32(sum, unsigned, signed)
+            } else if WIDE {
                 let (even, odd) = (
                     _mm512_and_si512(unsigned, _mm512_set1_epi16(255)),
                     _mm512_srli_epi16::<8>(unsigned),
