@@ -4,6 +4,7 @@ pub mod classify;
 pub mod doctor;
 pub mod eval;
 pub mod info;
+mod letters;
 pub mod verify;
 
 use std::fs::{self, File};

@@ -1,11 +1,13 @@
 //! `infer eval`: how well a model reads MNIST's test digits, or the pictures in a folder.
 
 mod folder;
+mod misread;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use misread::Misread;
 use models::CLASSES;
 use models::mnist::{Part, Split};
 use models::score::Score;
@@ -25,6 +27,9 @@ pub struct Args {
     /// Evidence below which there is no digit, in a folder [default: as classify]
     #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true)]
     reject: Option<f32>,
+    /// Draw the misread test digits into this picture, above each its label and in red what it was read as
+    #[arg(long, value_name = "FILE.png", conflicts_with = "folder")]
+    misread: Option<PathBuf>,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -51,14 +56,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let split = Split::read(&args.data, Part::Test)?;
     let bar = progress(split.digits.len());
-    let mut score = Score::default();
+    let (mut score, mut misread) = (Score::default(), Vec::new());
     for (digits, labels) in split.digits.chunks(BATCH).zip(split.labels.chunks(BATCH)) {
-        for (prediction, &label) in classifier.classify_all(digits)?.iter().zip(labels) {
-            score.add(label, prediction.digit, prediction.loss(label));
+        let predictions = classifier.classify_all(digits)?;
+        for ((&digit, &label), prediction) in digits.iter().zip(labels).zip(predictions) {
+            let answer = prediction.digit;
+            score.add(label, answer, prediction.loss(label));
+            if answer != label {
+                misread.push(Misread { digit, label, answer });
+            }
         }
         bar.inc(digits.len() as u64);
     }
     bar.finish_and_clear();
+    if let Some(path) = &args.misread {
+        misread::write(path, &misread)?;
+    }
     let report = Report {
         score,
         model: args.engine.model.name(),
