@@ -16,6 +16,7 @@ pub mod outliers;
 pub mod progress;
 pub mod run;
 pub mod schedule;
+pub mod seeds;
 pub mod settings;
 pub mod stress;
 pub mod train;

@@ -1,5 +1,5 @@
 //! `trainer`: trains the network on MNIST and leaves a run folder; `trainer golden` computes golden logits anew,
-//! `trainer temperature` fits the calibration, `trainer stress` holds weights against each other where MNIST does not lead.
+//! `trainer seeds` and `trainer temperature` score and calibrate, `trainer stress` holds weights against each other where MNIST does not lead.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
@@ -61,6 +61,15 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
     },
+    /// A table of the test digits that networks of several seeds read right
+    Seeds {
+        /// Weights of the networks
+        #[arg(required = true, value_name = "FILE")]
+        weights: Vec<PathBuf>,
+        /// Folder with MNIST's four IDX files, plain or .gz
+        #[arg(long, value_name = "DIR", default_value = "data")]
+        data: PathBuf,
+    },
     /// Fits the temperature of the probabilities on training digits that were held out by --holdout
     Temperature {
         /// Weights of a network that was trained with --holdout
@@ -100,6 +109,7 @@ fn main() -> ExitCode {
             let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
             golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Seeds { weights, data }) => seeds(&weights, &data).map(|()| ExitCode::SUCCESS),
         Some(Command::Temperature { weights, holdout, data }) => {
             temperature(&weights, holdout, &data).map(|()| ExitCode::SUCCESS)
         }
@@ -159,6 +169,18 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
         golden.digits.len(),
         output.display()
     );
+    Ok(())
+}
+
+fn seeds(paths: &[PathBuf], data: &Path) -> anyhow::Result<()> {
+    let device = DeviceChoice::Auto.resolve()?;
+    let mut nets = Vec::new();
+    for path in paths {
+        let weights = read_weights(path)?;
+        nets.push((weights.training.seed, Net::from_weights(&weights, device)));
+    }
+    let test = Dataset::new(&Split::read(data, Part::Test)?, device);
+    print(&trainer::seeds::table(&nets, &test));
     Ok(())
 }
 

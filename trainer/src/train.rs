@@ -145,8 +145,13 @@ fn chance(seed: u64, epoch: u32) -> ChaCha8Rng {
 
 /// Reads all digits with the network as it is.
 pub fn evaluate(net: &Net, data: &Dataset) -> Score {
+    score(&net::logits(net, &data.digits, EVAL_BATCH), &data.labels)
+}
+
+/// What logits `[n, 10]` say of digits with these labels.
+pub fn score(logits: &Tensor, labels: &Tensor) -> Score {
     let mut tally = Tally::default();
-    tally.add(&net::logits(net, &data.digits, EVAL_BATCH), &data.labels);
+    tally.add(logits, &labels.to_device(logits.device()));
     tally.score()
 }
 
