@@ -292,7 +292,10 @@ mod tests {
         assert_eq!(trained(deep), 106_186 + 2 * more);
         let all = deep.parameters();
         let shallow = NetworkSpec::default().parameters();
-        assert!(shallow.iter().all(|p| all.contains(p)), "the first blocks keep their names");
+        assert!(
+            shallow.iter().all(|p| all.contains(p)),
+            "the first blocks keep their names"
+        );
         assert!(all.iter().any(|p| p.name == "block3_3.conv2.weight"));
     }
 
@@ -300,7 +303,10 @@ mod tests {
     fn names_no_number_of_blocks_where_it_is_one() {
         let text = r#"{"activation":"relu","residual":true}"#;
         assert_eq!(serde_json::to_string(&NetworkSpec::default()).unwrap(), text);
-        assert_eq!(serde_json::from_str::<NetworkSpec>(text).unwrap(), NetworkSpec::default());
+        assert_eq!(
+            serde_json::from_str::<NetworkSpec>(text).unwrap(),
+            NetworkSpec::default()
+        );
         let none = r#"{"activation":"relu","residual":true,"blocks":0}"#;
         assert!(serde_json::from_str::<NetworkSpec>(none).is_err());
     }

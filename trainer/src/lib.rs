@@ -1,13 +1,14 @@
 //! Trains the network of [`models::network`] on MNIST with libtorch; the only crate that links it.
 //!
-//! [`train`] reads the digits, builds a [`net::Net`], steps an [`optim::Optimizer`] through the epochs and writes all
-//! that came of it into a [`run::Run`] folder. The exporter takes up from there.
+//! [`train`] takes a [`state::State`], which is a [`net::Net`] with its [`optim::Optimizer`], through the epochs, and a
+//! [`run::Run`] keeps in its folder what came of each. The exporter takes up from there. A [`study`] is many runs.
 //! The recipe `best` also has [`augment`], [`outliers`], a [`schedule`] and an [`average`].
 #![forbid(unsafe_code)]
 
 pub mod augment;
 pub mod average;
 pub mod data;
+pub mod metrics;
 pub mod net;
 pub mod optim;
 pub mod outliers;
@@ -15,7 +16,10 @@ pub mod progress;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod state;
 pub mod stress;
+pub mod study;
+pub mod tensorboard;
 pub mod train;
 
 use models::golden::Golden;
