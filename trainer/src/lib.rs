@@ -1,7 +1,8 @@
 //! Trains the network of [`models::network`] on MNIST with libtorch; the only crate that links it.
 //!
 //! [`train`] takes a [`state::State`], which is a [`net::Net`] with its [`optim::Optimizer`], through the epochs, and a
-//! [`run::Run`] keeps in its folder what came of each. The exporter takes up from there. A [`study`] is many runs.
+//! [`run::Run`] keeps in its folder what came of each. The exporter takes up from there. A [`study`] is many runs, of
+//! which a [`report`] tells what they show.
 //! The recipe `best` also has [`augment`], [`outliers`], a [`schedule`] and an [`average`].
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ pub mod net;
 pub mod optim;
 pub mod outliers;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod settings;

@@ -16,6 +16,7 @@ use models::weights::Weights;
 use trainer::data::Dataset;
 use trainer::net::Net;
 use trainer::progress::Progress;
+use trainer::report::Report;
 use trainer::run::Run;
 use trainer::settings::{DeviceChoice, Settings};
 use trainer::study::Study;
@@ -49,6 +50,8 @@ struct Cli {
 enum Command {
     /// Trains every run of a study; the same command goes on where it was stopped
     Study(Study),
+    /// Writes the report of a study, finished or not
+    Report(Report),
     /// Computes libtorch's logits for test digits, against which exporter and engines are checked
     Golden {
         /// Weights of the network
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => train(&cli.settings, &cli.runs, cli.resume.as_deref()),
         Some(Command::Study(arguments)) => study(&arguments),
+        Some(Command::Report(arguments)) => report(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Golden {
             weights,
             output,
@@ -139,7 +143,16 @@ fn study(study: &Study) -> anyhow::Result<ExitCode> {
     let plan = study.plan()?;
     let stop = stop_on_ctrl_c()?;
     let finished = trainer::study::run(study, &plan, &stop)?;
+    if finished {
+        report(&Report::of(&study.out))?;
+    }
     Ok(exit_code(finished))
+}
+
+fn report(report: &Report) -> anyhow::Result<()> {
+    let page = report.write()?;
+    eprintln!("the report is in {}", page.display());
+    Ok(())
 }
 
 fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ pub use self::runner::run;
 use crate::settings::DeviceChoice;
 
 /// The study that ships with the program.
-const SHIPPED: &str = include_str!("../study.toml");
+pub(crate) const SHIPPED: &str = include_str!("../study.toml");
 
 /// The command `trainer study`.
 #[derive(clap::Args)]
