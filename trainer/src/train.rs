@@ -217,3 +217,62 @@ impl Tally {
         score
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::optim::OptimizerKind;
+    use crate::study::Plan;
+
+    /// Keeps the checkpoint after each epoch.
+    struct Keep(Vec<Vec<u8>>);
+
+    impl Observer for Keep {
+        fn step(&mut self, _: u32, _: usize) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+
+        fn epoch(&mut self, _: &Epoch, state: &State) -> anyhow::Result<()> {
+            self.0.push(state.to_bytes());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn four_epochs_and_then_six_are_ten() {
+        let text = "[[experiment]]\nname = \"a\"\nbatch-size = 8\nweight-decay = 0.01\naverage = 0.9\n\
+            optimizer = [\"adam\", \"adamw\", \"sgd\", \"momentum\"]";
+        let plan = Plan::parse(text, &[]).unwrap();
+        let digits = Tensor::linspace(-1.0, 2.0, 24 * 784, (Kind::Float, Device::Cpu))
+            .sin()
+            .view([24, 1, 28, 28]);
+        let labels = Tensor::arange(24, (Kind::Int64, Device::Cpu)).remainder(10);
+        let data = Dataset { digits, labels };
+        for planned in plan.runs() {
+            let settings = &planned.settings;
+            let go = |state: &mut State| {
+                let mut keep = Keep(Vec::new());
+                assert!(train(settings, state, &data, &data, &mut keep).unwrap());
+                keep.0
+            };
+            let all = go(&mut State::new(settings, Device::Cpu));
+            assert_eq!(all.len(), 10);
+            let mut state = State::from_bytes(&all[3], settings, Device::Cpu).unwrap();
+            assert!(state.to_bytes() == all[3], "a checkpoint is read to the last bit");
+            let rest = go(&mut state);
+            assert!(rest == all[4..], "{:?}", settings.optimizer);
+            let other = crate::settings::Settings {
+                optimizer: OptimizerKind::Adam,
+                average: 0.0,
+                blocks: std::num::NonZeroU8::new(2).unwrap(),
+                ..settings.clone()
+            };
+            assert!(
+                State::from_bytes(&all[3], &other, Device::Cpu).is_err(),
+                "a tensor is missing"
+            );
+        }
+    }
+}

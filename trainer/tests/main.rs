@@ -322,6 +322,15 @@ fn a_killed_study_goes_on_to_the_same_bytes() {
     for run in runs {
         same_run(&run, &folder.path().join("killed").join(run.file_name().unwrap()));
     }
+    let page = std::fs::read_to_string(folder.path().join("killed/report.html")).unwrap();
+    assert!(page.contains("diverges, its loss being no number from epoch 1"));
+    for request in ["src=", "href=\"http", "@import", "url(http"] {
+        assert!(!page.contains(request), "{request}");
+    }
+    let markdown = std::fs::read_to_string(folder.path().join("killed/report.md")).unwrap();
+    assert!(markdown.contains("![a-curves](figures/a-curves.svg)"));
+    assert!(folder.path().join("killed/figures/a-curves.svg").exists());
+    fails(folder.path(), &["report", "."], 1, "is it the folder of a study?");
     let again = run(folder.path(), &arguments("killed"));
     assert!(
         text(&again.stderr).contains("5 runs in killed, of which 5 are finished"),

@@ -6,7 +6,6 @@ use anyhow::{Context, ensure};
 
 use super::stats::mean;
 use crate::metrics::{self, Row};
-use crate::settings::Settings;
 use crate::study::Plan;
 
 /// The results of a study.
@@ -38,8 +37,6 @@ pub struct Configuration {
     pub label: String,
     /// The values of the experiment's axes.
     pub values: Vec<String>,
-    /// Its settings, with any seed.
-    pub settings: Settings,
     /// The finished runs, by seed.
     pub runs: Vec<(u64, Vec<Row>)>,
 }
@@ -122,7 +119,6 @@ fn configurations(experiment: &crate::study::plan::Experiment, runs: &[(String, 
                     name: name.to_owned(),
                     label: label(&experiment.axes, &planned.values),
                     values: planned.values.clone(),
-                    settings: planned.settings.clone(),
                     runs: Vec::new(),
                 });
                 configurations.len() - 1

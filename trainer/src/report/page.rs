@@ -131,7 +131,7 @@ fn state(results: &Results) -> String {
     let mut text = format!("{finished} runs.");
     if !results.missing.is_empty() {
         text += &format!(
-            " The study is not finished: {} runs are missing ({}).",
+            " The study is not finished. Still missing, {}: {}.",
             results.missing.len(),
             results.missing.join(", ")
         );

@@ -148,7 +148,7 @@ impl Panel {
     fn y_ticks(&self) -> Vec<f64> {
         let (low, high) = self.y_range;
         if !self.y_log {
-            let step = step((high - low) / 4.0);
+            let step = step((high - low) / 5.0);
             let first = (low / step - 1e-6).ceil() as i64;
             let ticks = (first..).map(|n| n as f64 * step);
             return ticks.take_while(|tick| *tick <= high + step * 1e-6).collect();
@@ -159,7 +159,7 @@ impl Panel {
         let tens = (first..=last)
             .filter(|n| n.rem_euclid(every) == 0)
             .map(|n| 10f64.powi(n));
-        let factors: &[f64] = if last - first <= 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let factors: &[f64] = if high / low < 500.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         tens.flat_map(|ten| factors.iter().map(move |factor| ten * factor))
             .filter(within)
             .collect()
