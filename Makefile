@@ -1,5 +1,5 @@
 # The pipeline as targets. `make demo` and `make test` need nothing prepared.
-.PHONY: help setup demo test lint check bench release-model model-card clean
+.PHONY: help setup demo test lint check study bench release-model model-card clean
 
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
@@ -23,6 +23,10 @@ lint: setup ## formatting, clippy, documentation, and that only trainer depends 
 	! cargo tree -p models -p exporter -p infer -p benches -i tch 2>/dev/null | grep .
 
 check: lint test ## lints and all tests
+
+study: setup ## train every run of the study that is missing (hours) and write docs/study/ and the README's figure
+	cargo run -p trainer -- study
+	cargo run -p trainer -- report runs/study --out docs/study --into README.md
 
 bench: setup ## latency and accuracy of every engine, libtorch included; writes benches/results.json and the README's table
 	cargo bench -p trainer

@@ -48,12 +48,13 @@ tools() {
   fi
 }
 
-# numpy, onnx and onnxruntime for Python: they check our ONNX files in the tests, and read the packaged MNIST below.
+# For Python: onnx and onnxruntime check our ONNX files in the tests, tensorboard our metrics, and numpy reads the packaged
+# MNIST below.
 python_checkers() {
   local to=$DEPS/python
-  local wanted="numpy onnx==1.22.0 onnxruntime==$ORT"
+  local wanted="numpy onnx==1.22.0 onnxruntime==$ORT tensorboard==2.21.0"
   if [ "$(cat "$to/installed" 2>/dev/null)" != "$wanted" ]; then
-    wait_for python "the packages that check ONNX files, 60 MB"
+    wait_for python "the packages that check ONNX files and metrics, 80 MB"
     rm -rf "$to"
     # shellcheck disable=SC2086
     python3 -m pip install -q --root-user-action=ignore --target "$to" $wanted || fail "pip could not install $wanted"

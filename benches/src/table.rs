@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
-use models::artefact;
+use anyhow::Context;
+use models::document;
 
 use crate::results::Row;
 
@@ -55,33 +55,6 @@ fn worst_digit(per_digit: [f64; models::CLASSES]) -> String {
 /// # Errors
 /// When the document or its markers are missing, or it cannot be written.
 pub fn insert(document: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    let context = || format!("cannot write the table {name} into {}", document.display());
-    let old = std::fs::read_to_string(document).with_context(context)?;
-    artefact::write(document, replaced(&old, name, text).with_context(context)?.as_bytes()).with_context(context)
-}
-
-fn replaced(document: &str, name: &str, text: &str) -> anyhow::Result<String> {
-    let (start, end) = (format!("<!-- {name}:start -->"), format!("<!-- {name}:end -->"));
-    let (head, rest) = document
-        .split_once(&start)
-        .with_context(|| format!("{start} is missing"))?;
-    let (_, tail) = rest
-        .split_once(&end)
-        .with_context(|| format!("{end} is missing after {start}"))?;
-    ensure!(!text.contains("-->"), "a table holds no markers");
-    Ok(format!("{head}{start}\n{}\n{end}{tail}", text.trim_end()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replaces_what_stands_between_the_markers() {
-        let document = "a\n<!-- t:start -->\nold\n<!-- t:end -->\nb\n";
-        let new = replaced(document, "t", "new\n").unwrap();
-        assert_eq!(new, "a\n<!-- t:start -->\nnew\n<!-- t:end -->\nb\n");
-        assert_eq!(replaced(&new, "t", "new\n").unwrap(), new);
-        assert!(replaced(document, "u", "new").is_err());
-    }
+    document::insert(document, name, text)
+        .with_context(|| format!("cannot write the table {name} into {}", document.display()))
 }

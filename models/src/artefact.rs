@@ -5,6 +5,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+/// How the temporary siblings begin; one that is left over was of a program that was killed.
+pub const PREFIX: &str = ".threeblock-";
+
 /// Writes `bytes` to a temporary sibling of `path` and renames it, so that no reader ever sees half a file.
 ///
 /// # Errors
@@ -17,7 +20,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder.prefix(".threeblock-").tempfile_in(folder)?;
+    let mut file = builder.prefix(PREFIX).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())

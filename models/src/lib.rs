@@ -9,6 +9,7 @@
 
 pub mod artefact;
 pub mod digit;
+pub mod document;
 pub mod glyph;
 pub mod golden;
 pub mod mnist;

@@ -3,6 +3,9 @@
 //! [`NetworkSpec::forward`] describes the network over the trait [`Ops`]. libtorch trains through it, the exporter
 //! records ONNX nodes through it, and [`NetworkSpec::parameters`] lists the parameters by walking it.
 
+use std::fmt;
+use std::num::NonZeroU8;
+
 use serde::{Deserialize, Serialize};
 
 use crate::CLASSES;
@@ -35,6 +38,28 @@ pub struct NetworkSpec {
     pub activation: Activation,
     /// Whether a block adds its input to its output.
     pub residual: bool,
+    /// Blocks of each of the three sizes; files that do not say have one.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub blocks: NonZeroU8,
+}
+
+impl fmt::Display for NetworkSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let residual = if self.residual { "residual" } else { "not residual" };
+        write!(f, "{:?}, {residual}", self.activation)?;
+        if is_one(&self.blocks) {
+            return Ok(());
+        }
+        write!(f, ", {} blocks a stage", self.blocks)
+    }
+}
+
+fn one() -> NonZeroU8 {
+    NonZeroU8::MIN
+}
+
+fn is_one(blocks: &NonZeroU8) -> bool {
+    *blocks == one()
 }
 
 impl Default for NetworkSpec {
@@ -43,6 +68,7 @@ impl Default for NetworkSpec {
         NetworkSpec {
             activation: Activation::Relu,
             residual: true,
+            blocks: one(),
         }
     }
 }
@@ -132,8 +158,11 @@ impl NetworkSpec {
     pub fn forward<O: Ops>(&self, ops: &mut O, input: O::Tensor) -> O::Tensor {
         let mut x = input;
         for (index, (in_channels, out_channels, stride)) in BLOCKS.into_iter().enumerate() {
-            let block = format!("block{}", index + 1);
-            x = self.block(ops, x, &block, in_channels, out_channels, stride);
+            let stage = format!("block{}", index + 1);
+            x = self.block(ops, x, &stage, in_channels, out_channels, stride);
+            for n in 2..=self.blocks.get() {
+                x = self.block(ops, x, &format!("{stage}_{n}"), out_channels, out_channels, 1);
+            }
         }
         let (_, channels, _) = BLOCKS[BLOCKS.len() - 1];
         let head = Linear {
@@ -145,7 +174,7 @@ impl NetworkSpec {
     }
 
     /// conv3x3, activation, conv3x3, plus the shortcut, activation.
-    /// Every block changes the shape of its input, so that every shortcut is a 1x1 convolution.
+    /// Where a block changes the shape of its input, the shortcut is a 1x1 convolution, else the input itself.
     fn block<O: Ops>(
         &self,
         ops: &mut O,
@@ -167,7 +196,9 @@ impl NetworkSpec {
         let x = ops.conv(&input, &conv("conv1", "bn1", in_channels, 3, stride));
         let x = ops.activation(x, self.activation);
         let mut x = ops.conv(&x, &conv("conv2", "bn2", out_channels, 3, 1));
-        if self.residual {
+        if self.residual && (in_channels, 1) == (out_channels, stride) {
+            x = ops.add(x, &input);
+        } else if self.residual {
             let shortcut = conv("shortcut.conv", "shortcut.bn", in_channels, 1, stride);
             let shortcut = ops.conv(&input, &shortcut);
             x = ops.add(x, &shortcut);
@@ -251,12 +282,42 @@ mod tests {
     }
 
     #[test]
+    fn gains_two_convolutions_with_every_further_block() {
+        let deep = NetworkSpec {
+            blocks: NonZeroU8::new(3).unwrap(),
+            ..NetworkSpec::default()
+        };
+        let block = |channels: usize| 2 * (9 * channels * channels + 2 * channels);
+        let more: usize = [16, 32, 64].map(block).iter().sum();
+        assert_eq!(trained(deep), 106_186 + 2 * more);
+        let all = deep.parameters();
+        let shallow = NetworkSpec::default().parameters();
+        assert!(
+            shallow.iter().all(|p| all.contains(p)),
+            "the first blocks keep their names"
+        );
+        assert!(all.iter().any(|p| p.name == "block3_3.conv2.weight"));
+    }
+
+    #[test]
+    fn names_no_number_of_blocks_where_it_is_one() {
+        let text = r#"{"activation":"relu","residual":true}"#;
+        assert_eq!(serde_json::to_string(&NetworkSpec::default()).unwrap(), text);
+        assert_eq!(
+            serde_json::from_str::<NetworkSpec>(text).unwrap(),
+            NetworkSpec::default()
+        );
+        let none = r#"{"activation":"relu","residual":true,"blocks":0}"#;
+        assert!(serde_json::from_str::<NetworkSpec>(none).is_err());
+    }
+
+    #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = NetworkSpec::default()
-            .parameters()
-            .into_iter()
-            .map(|p| p.name)
-            .collect();
+        let deep = NetworkSpec {
+            blocks: NonZeroU8::new(12).unwrap(),
+            ..NetworkSpec::default()
+        };
+        let mut names: Vec<_> = deep.parameters().into_iter().map(|p| p.name).collect();
         let n = names.len();
         names.sort();
         names.dedup();

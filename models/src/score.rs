@@ -52,6 +52,13 @@ impl Score {
         std::array::from_fn(|digit| self.digit_accuracy(digit))
     }
 
+    /// The digit that is the answer to every digit, where there is only one.
+    pub fn only_answer(&self) -> Option<usize> {
+        let answered = |&answer: &usize| self.confusion.iter().any(|row| row[answer] > 0);
+        let mut answers = (0..CLASSES).filter(answered);
+        answers.next().filter(|_| answers.next().is_none())
+    }
+
     /// The 95 % interval of the accuracy.
     pub fn interval(&self) -> (f64, f64) {
         wilson(self.hits(), self.n())
@@ -86,7 +93,17 @@ mod tests {
         assert_eq!(score.accuracy(), 2.0 / 3.0);
         assert_eq!(score.digit_accuracy(3), 0.5);
         assert!(score.digit_accuracy(9).is_nan());
+        assert_eq!(score.only_answer(), None);
         assert!((score.loss() - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn one_answer_to_everything_is_noticed() {
+        let mut score = Score::default();
+        assert_eq!(score.only_answer(), None);
+        score.add(3, 4, 2.3);
+        score.add(4, 4, 2.3);
+        assert_eq!(score.only_answer(), Some(4));
     }
 
     /// 81 of 263 gives 0.2553 to 0.3662: Newcombe 1998, table I, method 3.

@@ -27,6 +27,16 @@ impl Average {
         self.net.approach(net, 1.0 - decay);
     }
 
+    /// Steps taken in so far.
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Goes on after `steps` steps; whoever calls fills the tensors of [`Average::net`].
+    pub fn resume(&mut self, steps: u32) {
+        self.steps = steps;
+    }
+
     /// The averaged network.
     pub fn net(&self) -> &Net {
         &self.net

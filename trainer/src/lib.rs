@@ -1,7 +1,8 @@
 //! Trains the network of [`models::network`] on MNIST with libtorch; the only crate that links it.
 //!
-//! [`train`] reads the digits, builds a [`net::Net`], steps an [`optim::Optimizer`] through the epochs and writes all
-//! that came of it into a [`run::Run`] folder. The exporter takes up from there.
+//! [`train`] takes a [`state::State`], which is a [`net::Net`] with its [`optim::Optimizer`], through the epochs, and a
+//! [`run::Run`] keeps in its folder what came of each. The exporter takes up from there. A [`study`] is many runs, of
+//! which a [`report`] tells what they show.
 //! The recipe `best` also has [`augment`], [`ones`], [`outliers`], a [`schedule`] and an [`average`].
 #![forbid(unsafe_code)]
 
@@ -9,16 +10,21 @@ pub mod augment;
 pub mod average;
 pub mod calibration;
 pub mod data;
+pub mod metrics;
 pub mod net;
 pub mod ones;
 pub mod optim;
 pub mod outliers;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod seeds;
 pub mod settings;
+pub mod state;
 pub mod stress;
+pub mod study;
+pub mod tensorboard;
 pub mod train;
 
 use models::golden::Golden;

@@ -18,8 +18,10 @@ use trainer::calibration;
 use trainer::data::Dataset;
 use trainer::net::{self, Net};
 use trainer::progress::Progress;
+use trainer::report::Report;
 use trainer::run::Run;
 use trainer::settings::{DeviceChoice, Settings};
+use trainer::study::Study;
 use trainer::train::EVAL_BATCH;
 
 /// Exit code after Ctrl-C.
@@ -42,10 +44,17 @@ struct Cli {
     /// Folder in which the run's folder is made
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
+    /// Go on with a run after its last epoch, with the settings that it was begun with
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["Settings", "runs"])]
+    resume: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Trains every run of a study; the same command goes on where it was stopped
+    Study(Study),
+    /// Writes the report of a study, finished or not
+    Report(Report),
     /// Computes libtorch's logits for test digits, against which exporter and engines are checked
     Golden {
         /// Weights of the network
@@ -99,7 +108,9 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        None => train(&cli.settings, &cli.runs),
+        None => train(&cli.settings, &cli.runs, cli.resume.as_deref()),
+        Some(Command::Study(arguments)) => study(&arguments),
+        Some(Command::Report(arguments)) => report(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Golden {
             weights,
             output,
@@ -125,37 +136,51 @@ fn main() -> ExitCode {
     })
 }
 
-fn train(settings: &Settings, runs: &Path) -> anyhow::Result<ExitCode> {
+/// Trains a run of `settings`, or goes on with the one in the folder `resume`.
+fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let known = resume.map(|folder| {
+        trainer::run::settings(folder)?
+            .with_context(|| format!("{} holds no run: settings.json is missing", folder.display()))
+    });
+    let known = known.transpose()?;
+    let settings = known.as_ref().unwrap_or(settings);
     let device = settings.device.resolve()?;
     if let Some(threads) = settings.threads {
         tch::set_num_threads(threads.into());
     }
-    let (train, test) = read(settings)?;
+    let (train, test) = settings.splits()?;
+    let folder = resume.map_or_else(|| trainer::run::next_folder(runs), |folder| Ok(folder.to_owned()))?;
+    let (run, mut state) = Run::open(folder, settings, device, &train, &test)?;
+    let stop = stop_on_ctrl_c()?;
+    let mut progress = Progress::new(settings, run, state.epoch, train.digits.len(), device, stop);
+    let (train, test) = (Dataset::new(&train, device), Dataset::new(&test, device));
+    let finished = trainer::train::train(settings, &mut state, &train, &test, &mut progress)?;
+    progress.finish(finished)?;
+    Ok(exit_code(finished))
+}
 
-    let run = Run::create(runs, settings, device, &train, &test)?;
-    let net = Net::new(settings.network(), settings.seed, device);
-    let mut progress = Progress::new(settings, run, train.digits.len(), device, stop_on_ctrl_c()?);
-    let (train, test_set) = (Dataset::new(&train, device), Dataset::new(&test, device));
-    let finished = trainer::train::train(settings, &net, &train, &test_set, &mut progress)?;
-    progress.finish(&net, &test, finished)?;
-    Ok(if finished {
+fn exit_code(finished: bool) -> ExitCode {
+    if finished {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(INTERRUPTED)
-    })
+    }
 }
 
-/// The digits to train on, and those to test on.
-fn read(settings: &Settings) -> anyhow::Result<(Split, Split)> {
-    let mut train = Split::read(&settings.data, Part::Train)?;
-    let test = match settings.holdout {
-        Some(n) => train.split_off(n as usize),
-        None => Split::read(&settings.data, Part::Test)?,
-    };
-    train.truncate(settings.train_digits.map_or(usize::MAX, |n| n as usize));
-    let n = train.digits.len();
-    anyhow::ensure!(n >= 2, "--holdout leaves {n} digits to train on, expected at least 2");
-    Ok((train, test))
+fn study(study: &Study) -> anyhow::Result<ExitCode> {
+    let plan = study.plan()?;
+    let stop = stop_on_ctrl_c()?;
+    let finished = trainer::study::run(study, &plan, &stop)?;
+    if finished {
+        report(&Report::of(&study.out))?;
+    }
+    Ok(exit_code(finished))
+}
+
+fn report(report: &Report) -> anyhow::Result<()> {
+    let page = report.write()?;
+    eprintln!("the report is in {}", page.display());
+    Ok(())
 }
 
 fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::Result<()> {

@@ -82,16 +82,17 @@ impl Net {
         self.spec.forward(&mut ops, input.shallow_clone())
     }
 
+    /// The names of the tensors that an optimizer changes, in the network's order.
+    pub fn trained_names(&self) -> Vec<String> {
+        let parameters = self.spec.parameters().into_iter();
+        let trained = parameters.filter(|parameter| parameter.role.is_trained());
+        trained.map(|parameter| parameter.name).collect()
+    }
+
     /// The tensors that an optimizer changes, in the network's order. They share their memory with the network.
     pub fn trained(&self) -> Vec<Tensor> {
-        let parameters = self
-            .spec
-            .parameters()
-            .into_iter()
-            .filter(|parameter| parameter.role.is_trained());
-        parameters
-            .map(|parameter| self.tensors[&parameter.name].shallow_clone())
-            .collect()
+        let names = self.trained_names().into_iter();
+        names.map(|name| self.tensors[&name].shallow_clone()).collect()
     }
 
     /// Copies the tensors out of libtorch.
@@ -99,18 +100,14 @@ impl Net {
     /// # Errors
     /// When a number is not finite, because the training diverged.
     pub fn to_weights(&self, training: Training) -> Result<Weights, WeightsError> {
-        let copy = |tensor: &Tensor| {
-            let flat = tensor.detach().to_device(Device::Cpu).contiguous().view(-1);
-            let mut values = vec![0f32; flat.numel()];
-            flat.copy_data(&mut values, flat.numel());
-            values
-        };
-        let tensors = self
-            .tensors
-            .iter()
-            .map(|(name, tensor)| (name.clone(), copy(tensor)))
-            .collect();
+        let tensors = self.tensors.iter();
+        let tensors = tensors.map(|(name, tensor)| (name.clone(), values(tensor))).collect();
         Weights::new(self.spec, training, tensors)
+    }
+
+    /// The tensors under their names; the memory is shared.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
     }
 
     /// The same network with memory of its own, which no optimizer changes.
@@ -134,6 +131,14 @@ impl Net {
     pub fn device(&self) -> Device {
         self.tensors["fc.bias"].device()
     }
+}
+
+/// The numbers of a tensor, in the order of its sides.
+pub(crate) fn values(tensor: &Tensor) -> Vec<f32> {
+    let flat = tensor.detach().to_device(Device::Cpu).contiguous().view(-1);
+    let mut values = vec![0f32; flat.numel()];
+    flat.copy_data(&mut values, flat.numel());
+    values
 }
 
 /// The same tensor `[n, c, h, w]` with the channels last in memory, which libtorch's convolutions follow and prefer.

@@ -3,14 +3,22 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+/// How much of the last step goes into the next one of SGD.
+const MOMENTUM: f64 = 0.9;
+
 /// Which optimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
 pub enum OptimizerKind {
     /// Adam, betas 0.9 and 0.999, eps 1e-8 (Kingma and Ba 2015).
     Adam,
+    /// Adam whose weight decay passes by the running means (Loshchilov and Hutter 2019).
+    AdamW,
     /// Stochastic gradient descent with Nesterov momentum 0.9.
     Sgd,
+    /// Stochastic gradient descent with plain momentum 0.9.
+    Momentum,
 }
 
 /// An optimizer with its state for each tensor.
@@ -47,28 +55,48 @@ impl Optimizer {
         }
     }
 
-    /// Computes the gradients of `loss` and takes one step against them.
-    pub fn step(&mut self, loss: &Tensor, learning_rate: f64) {
+    /// Computes the gradients of `loss` and takes one step against them. Returns the gradients, without weight decay.
+    pub fn step(&mut self, loss: &Tensor, learning_rate: f64) -> Vec<Tensor> {
         let tensors: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.tensor).collect();
         let grads = Tensor::run_backward(&[loss], &tensors, false, false);
         self.steps += 1;
         let _no_grad = tch::no_grad_guard();
-        for (slot, grad) in self.slots.iter_mut().zip(grads) {
-            let grad = slot.decayed(grad);
+        for (slot, grad) in self.slots.iter_mut().zip(&grads) {
             match self.kind {
-                OptimizerKind::Adam => slot.adam(&grad, learning_rate, self.steps),
-                OptimizerKind::Sgd => slot.sgd(&grad, learning_rate),
+                OptimizerKind::Adam => slot.adam(&slot.decayed(grad), learning_rate, self.steps),
+                OptimizerKind::AdamW => {
+                    let _ = slot.tensor.g_mul_scalar_(1.0 - learning_rate * slot.weight_decay);
+                    slot.adam(grad, learning_rate, self.steps);
+                }
+                OptimizerKind::Sgd => slot.nesterov(&slot.decayed(grad), learning_rate),
+                OptimizerKind::Momentum => slot.momentum(&slot.decayed(grad), learning_rate),
             }
         }
+        grads
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> i32 {
+        self.steps
+    }
+
+    /// What the optimizer keeps of the past beside [`Optimizer::steps`], in the order of its tensors; the memory is shared.
+    pub fn memory(&self) -> impl Iterator<Item = &Tensor> {
+        self.slots.iter().flat_map(|slot| [&slot.first, &slot.second])
+    }
+
+    /// Goes on after `steps` steps; whoever calls fills [`Optimizer::memory`].
+    pub fn resume(&mut self, steps: i32) {
+        self.steps = steps;
     }
 }
 
 impl Slot {
-    fn decayed(&self, grad: Tensor) -> Tensor {
+    fn decayed(&self, grad: &Tensor) -> Tensor {
         if self.weight_decay > 0.0 {
             grad + &self.tensor * self.weight_decay
         } else {
-            grad
+            grad.shallow_clone()
         }
     }
 
@@ -85,10 +113,14 @@ impl Slot {
             .addcdiv_(&(&self.first * (-learning_rate / correction1)), &denominator);
     }
 
-    fn sgd(&mut self, grad: &Tensor, learning_rate: f64) {
-        const MOMENTUM: f64 = 0.9;
+    fn nesterov(&mut self, grad: &Tensor, learning_rate: f64) {
         let _ = self.first.g_mul_scalar_(MOMENTUM).g_add_(grad);
         let _ = self.tensor.g_sub_(&((&self.first * MOMENTUM + grad) * learning_rate));
+    }
+
+    fn momentum(&mut self, grad: &Tensor, learning_rate: f64) {
+        let _ = self.first.g_mul_scalar_(MOMENTUM).g_add_(grad);
+        let _ = self.tensor.g_sub_(&(&self.first * learning_rate));
     }
 }
 
@@ -137,15 +169,33 @@ mod tests {
     }
 
     #[test]
-    fn sgd_is_libtorchs() {
+    fn adamw_is_libtorchs() {
         for wd in [0.0, 0.1] {
-            let sgd = nn::Sgd {
-                momentum: 0.9,
-                nesterov: true,
+            let adamw = nn::AdamW {
                 wd,
-                ..nn::Sgd::default()
+                ..nn::AdamW::default()
             };
-            check(OptimizerKind::Sgd, wd, |store| sgd.build(store, 0.01).unwrap(), 0.01);
+            check(
+                OptimizerKind::AdamW,
+                wd,
+                |store| adamw.build(store, 0.05).unwrap(),
+                0.05,
+            );
+        }
+    }
+
+    #[test]
+    fn sgd_is_libtorchs() {
+        for (kind, nesterov) in [(OptimizerKind::Sgd, true), (OptimizerKind::Momentum, false)] {
+            for wd in [0.0, 0.1] {
+                let sgd = nn::Sgd {
+                    momentum: 0.9,
+                    nesterov,
+                    wd,
+                    ..nn::Sgd::default()
+                };
+                check(kind, wd, |store| sgd.build(store, 0.01).unwrap(), 0.01);
+            }
         }
     }
 

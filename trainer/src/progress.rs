@@ -1,4 +1,4 @@
-//! What the person at the terminal sees of a training, and what of it is kept in the run's folder.
+//! What the person at the terminal sees of one training.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -7,30 +7,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use models::mnist::Split;
-use models::network::NetworkSpec;
 use models::score::Score;
-use models::weights::Training;
 use tch::Device;
 
-use crate::net::Net;
 use crate::run::Run;
 use crate::settings::Settings;
+use crate::state::State;
 use crate::train::{Epoch, Observer};
 
 /// Shows a bar on a terminal and plain lines elsewhere, and writes each epoch into the run.
 pub struct Progress {
-    settings: Settings,
+    epochs: u32,
     run: Run,
-    train_digits: usize,
     stop: Arc<AtomicBool>,
     bar: ProgressBar,
-    reached: Option<Epoch>,
 }
 
 impl Progress {
-    /// Says what is about to be trained. Raising `stop` ends the training after the step.
-    pub fn new(settings: &Settings, run: Run, train_digits: usize, device: Device, stop: Arc<AtomicBool>) -> Progress {
+    /// Says what is about to be trained, after `behind` epochs. Raising `stop` ends the training after the step.
+    pub fn new(
+        settings: &Settings,
+        run: Run,
+        behind: u32,
+        train_digits: usize,
+        device: Device,
+        stop: Arc<AtomicBool>,
+    ) -> Progress {
         let Settings {
             recipe,
             optimizer,
@@ -40,84 +42,67 @@ impl Progress {
             seed,
             ..
         } = settings;
-        let NetworkSpec { activation, residual } = settings.network();
+        let network = settings.network();
         let threads = tch::get_num_threads();
         eprintln!(
-            "training {activation:?}, residual {residual}, on {train_digits} digits: recipe {recipe:?}, {optimizer:?}, learning \
-             rate {learning_rate}, batch {batch_size}, epochs {epochs}, seed {seed}, device {device:?}, threads {threads}, into {}",
+            "training {network}, on {train_digits} digits: recipe {recipe:?}, {optimizer:?}, learning rate {learning_rate}, \
+             batch {batch_size}, epochs {}{epochs}, seed {seed}, device {device:?}, threads {threads}, into {}",
+            if behind > 0 {
+                format!("{} to ", behind + 1)
+            } else {
+                String::new()
+            },
             run.folder().display()
         );
         let bar = if io::stderr().is_terminal() {
-            ProgressBar::new(0)
+            ProgressBar::new(u64::from(*epochs) * train_digits as u64)
         } else {
             ProgressBar::hidden()
         };
+        bar.set_position(u64::from(behind) * train_digits as u64);
+        bar.reset_eta();
         let style = "{msg} {wide_bar} {percent:>3} %  {human_pos}/{human_len} digits  {per_sec}  {eta} left";
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         Progress {
-            settings: settings.clone(),
+            epochs: *epochs,
             run,
-            train_digits,
             stop,
             bar,
-            reached: None,
         }
     }
-}
 
-impl Progress {
-    /// Writes the golden digits and says what was reached and where it lies. `finished` is false after Ctrl-C.
+    /// Says what was reached and where it lies. `finished` is false after Ctrl-C.
     ///
     /// # Errors
-    /// When a file cannot be written, or the network's numbers are not finite.
-    pub fn finish(self, net: &Net, test: &Split, finished: bool) -> anyhow::Result<()> {
+    /// When no epoch was finished, or the training diverged.
+    pub fn finish(self, finished: bool) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
-        let reached = self.reached.as_ref().context("no epoch was trained")?;
         let folder = self.run.folder().display();
-        match net.to_weights(self.training(reached)) {
-            Ok(weights) => {
-                let golden = crate::golden(net, weights.sha256(), test, crate::GOLDEN_DIGITS);
-                self.run.write("golden.safetensors", &golden.to_bytes())?;
-            }
-            Err(error) => bail!("the training diverged, so that {folder} has no weights: {error}"),
+        let reached = self.run.last();
+        if !finished {
+            let kept = reached.map_or(0, |row| row.epoch);
+            eprintln!(
+                "ended by Ctrl-C after {kept} whole epochs, go on with: cargo run -p trainer -- --resume {folder}"
+            );
+            return Ok(());
         }
-        let (low, high) = reached.test.interval();
+        let test = reached.context("no epoch was trained")?.test();
+        if !self.run.has_weights() {
+            bail!("the training diverged, so that {folder} has no weights: its metrics show where");
+        }
+        let (low, high) = test.interval();
         eprintln!(
-            "{}: test accuracy {:.4} (95 % interval {low:.4} to {high:.4}) in {folder}",
-            if finished {
-                "done"
-            } else {
-                "ended by Ctrl-C, kept what was reached"
-            },
-            reached.test.accuracy(),
+            "done: test accuracy {:.4} (95 % interval {low:.4} to {high:.4}) in {folder}",
+            test.accuracy(),
         );
         eprintln!("next: cargo run -p exporter -- model.onnx");
         Ok(())
-    }
-
-    fn training(&self, reached: &Epoch) -> Training {
-        Training {
-            recipe: format!("{:?}", self.settings.recipe).to_lowercase(),
-            optimizer: format!("{:?}", self.settings.optimizer).to_lowercase(),
-            learning_rate: self.settings.learning_rate,
-            batch_size: self.settings.batch_size as usize,
-            epochs: reached.epoch as usize,
-            seed: self.settings.seed,
-            train_digits: self.train_digits,
-            test_accuracy: reached.test.accuracy(),
-            test_loss: reached.test.loss(),
-            temperature: self.settings.temperature,
-        }
     }
 }
 
 impl Observer for Progress {
     fn step(&mut self, epoch: u32, digits: usize) -> ControlFlow<()> {
-        if self.bar.length() == Some(0) {
-            self.bar
-                .set_length(u64::from(self.settings.epochs) * self.train_digits as u64);
-        }
-        self.bar.set_message(format!("epoch {epoch}/{}", self.settings.epochs));
+        self.bar.set_message(format!("epoch {epoch}/{}", self.epochs));
         self.bar.inc(digits as u64);
         if self.stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
@@ -126,13 +111,8 @@ impl Observer for Progress {
         }
     }
 
-    fn epoch(&mut self, epoch: &Epoch, net: &Net) -> anyhow::Result<()> {
-        self.run.add_epoch(epoch)?;
-        // A diverged network has no weights to keep; its metrics say so, and `finish` does.
-        if let Ok(weights) = net.to_weights(self.training(epoch)) {
-            self.run.write("weights.safetensors", &weights.to_bytes())?;
-        }
-        self.reached = Some(epoch.clone());
+    fn epoch(&mut self, epoch: &Epoch, state: &State) -> anyhow::Result<()> {
+        self.run.add_epoch(epoch, state)?;
         let table = describe(epoch);
         // Whoever listens at the other end of a pipe may leave; the training goes on.
         self.bar.suspend(|| drop(io::stdout().write_all(table.as_bytes())));

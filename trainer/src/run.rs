@@ -1,24 +1,39 @@
-//! The folder of one run, `runs/<n>/`: never overwritten, and whole whenever the program ends.
+//! The folder of one run: never overwritten, whole whenever the program ends, and resumed from its last epoch.
 //!
-//! settings.json (settings, versions, data, device) is written at the start; metrics.csv and metrics.jsonl (a line an
-//! epoch) and weights.safetensors after each epoch; golden.safetensors at the end.
+//! settings.json (settings, versions, data, device) is written at the start. After each epoch: metrics.csv, metrics.jsonl and
+//! the event file of TensorBoard; weights.safetensors and golden.safetensors, unless the training diverged; and last
+//! checkpoint.safetensors. What a killed program wrote beyond the checkpoint is written again.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use models::artefact;
 use models::mnist::Split;
-use models::{CLASSES, artefact};
-use serde::Serialize;
+use models::weights::Training;
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use crate::metrics::{self, Row};
 use crate::settings::Settings;
+use crate::state::{self, State};
+use crate::tensorboard;
 use crate::train::Epoch;
+
+const SETTINGS: &str = "settings.json";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const WEIGHTS: &str = "weights.safetensors";
+const GOLDEN: &str = "golden.safetensors";
 
 /// A run's folder and the epochs so far.
 pub struct Run {
     folder: PathBuf,
-    epochs: Vec<Row>,
+    settings: Settings,
+    train_digits: usize,
+    /// The test digits of the golden file.
+    golden: Split,
+    rows: Vec<Row>,
 }
 
 /// What the run was made of.
@@ -36,62 +51,72 @@ struct Facts<'a> {
     libtorch: &'a str,
 }
 
-/// One epoch as a line of the metrics.
-#[derive(Serialize)]
-struct Row {
-    epoch: u32,
-    train_loss: f64,
-    train_accuracy: f64,
-    test_loss: f64,
-    test_accuracy: f64,
-    train_per_digit: [f64; CLASSES],
-    test_per_digit: [f64; CLASSES],
-    train_seconds: f64,
-    test_seconds: f64,
+/// What a run is resumed with.
+#[derive(Deserialize)]
+struct Known {
+    settings: Settings,
 }
 
 impl Run {
-    /// Makes the next free folder under `runs` and writes what is known at the start.
+    /// Begins a run in `folder`, or takes up the one that lies there after its last epoch.
     ///
     /// # Errors
-    /// When the folder or the file cannot be written.
-    pub fn create(
-        runs: &Path,
+    /// When a file is missing, broken, or cannot be written, or the run there was begun with other settings.
+    pub fn open(
+        folder: PathBuf,
         settings: &Settings,
         device: Device,
         train: &Split,
         test: &Split,
-    ) -> anyhow::Result<Run> {
-        fs::create_dir_all(runs).with_context(|| format!("cannot make the folder {}", runs.display()))?;
-        let mut n = 1 + last_number(runs)?;
-        let folder = loop {
-            let folder = runs.join(n.to_string());
-            match fs::create_dir(&folder) {
-                Ok(()) => break folder,
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => n += 1,
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot make the folder {}", folder.display()));
-                }
+    ) -> anyhow::Result<(Run, State)> {
+        let mut golden = test.clone();
+        golden.truncate(crate::GOLDEN_DIGITS);
+        let mut run = Run {
+            folder,
+            settings: settings.clone(),
+            train_digits: train.digits.len(),
+            golden,
+            rows: Vec::new(),
+        };
+        run.clear()?;
+        let state = match run.checkpoint(device)? {
+            Some(state) => state,
+            None => {
+                run.write(
+                    SETTINGS,
+                    &serde_json::to_vec_pretty(&facts(settings, device, train, test))?,
+                )?;
+                State::new(settings, device)
             }
         };
-        let run = Run {
-            folder,
-            epochs: Vec::new(),
+        run.write(tensorboard::EVENTS, &tensorboard::file(&run.rows))?;
+        Ok((run, state))
+    }
+
+    /// The state in the folder, with the rows up to it.
+    fn checkpoint(&mut self, device: Device) -> anyhow::Result<Option<State>> {
+        let path = self.folder.join(CHECKPOINT);
+        let Some(bytes) = read_if_there(&path)? else {
+            return Ok(None);
         };
-        let facts = Facts {
-            settings,
-            network: settings.network(),
-            device: format!("{device:?}").to_lowercase(),
-            threads: tch::get_num_threads(),
-            train_digits: train.digits.len(),
-            test_digits: test.digits.len(),
-            train_sha256: &train.sha256,
-            test_sha256: &test.sha256,
-            threeblock: env!("CARGO_PKG_VERSION"),
-            libtorch: env!("LIBTORCH_VERSION"),
-        };
-        run.write("settings.json", &serde_json::to_vec_pretty(&facts)?)?;
-        Ok(run)
+        let known = settings(&self.folder)?;
+        ensure!(
+            known.is_some_and(|known| known.trains_like(&self.settings)),
+            "{} was begun with other settings",
+            self.folder.display()
+        );
+        let state = State::from_bytes(&bytes, &self.settings, device)
+            .with_context(|| format!("cannot go on from {}", path.display()))?;
+        let epochs = state.epoch as usize;
+        self.rows = metrics::read(&self.folder)?;
+        ensure!(
+            self.rows.len() >= epochs,
+            "{} has metrics of {} epochs and a checkpoint of epoch {epochs}",
+            self.folder.display(),
+            self.rows.len(),
+        );
+        self.rows.truncate(epochs);
+        Ok(Some(state))
     }
 
     /// The run's folder.
@@ -99,61 +124,151 @@ impl Run {
         &self.folder
     }
 
-    /// Writes one of the run's files, whole.
+    /// The last epoch that was kept.
+    pub fn last(&self) -> Option<&Row> {
+        self.rows.last()
+    }
+
+    /// Keeps an epoch, and the state after it.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    /// When the files cannot be written.
+    pub fn add_epoch(&mut self, epoch: &Epoch, state: &State) -> anyhow::Result<()> {
+        let row = Row::new(epoch);
+        self.append(tensorboard::EVENTS, &tensorboard::record(&row))?;
+        self.rows.push(row);
+        self.write("metrics.csv", &metrics::csv(&self.rows)?)?;
+        self.write(metrics::JSON_LINES, &metrics::json_lines(&self.rows)?)?;
+        match state.reached().to_weights(self.training(epoch)) {
+            Ok(weights) => {
+                let digits = crate::GOLDEN_DIGITS;
+                let golden = crate::golden(state.reached(), weights.sha256(), &self.golden, digits);
+                self.write(WEIGHTS, &weights.to_bytes())?;
+                self.write(GOLDEN, &golden.to_bytes())?;
+            }
+            // A diverged network has no weights that anyone could use, and those of an earlier epoch are not its own.
+            Err(_) => self.remove(&[WEIGHTS, GOLDEN])?,
+        }
+        self.write(CHECKPOINT, &state.to_bytes())
+    }
+
+    /// Whether the last epoch left weights, which a diverged training does not.
+    pub fn has_weights(&self) -> bool {
+        self.folder.join(WEIGHTS).exists()
+    }
+
+    fn training(&self, epoch: &Epoch) -> Training {
+        let settings = &self.settings;
+        Training {
+            recipe: format!("{:?}", settings.recipe).to_lowercase(),
+            optimizer: format!("{:?}", settings.optimizer).to_lowercase(),
+            learning_rate: settings.learning_rate,
+            batch_size: settings.batch_size as usize,
+            epochs: epoch.epoch as usize,
+            seed: settings.seed,
+            train_digits: self.train_digits,
+            test_accuracy: epoch.test.accuracy(),
+            test_loss: epoch.test.loss(),
+            temperature: settings.temperature,
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.folder.join(name);
         artefact::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Adds an epoch to the metrics.
-    ///
-    /// # Errors
-    /// When the files cannot be written.
-    pub fn add_epoch(&mut self, epoch: &Epoch) -> anyhow::Result<()> {
-        self.epochs.push(Row::new(epoch));
-        let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        csv.write_record(Row::columns())?;
-        let mut lines = Vec::new();
-        for row in &self.epochs {
-            csv.serialize(row)?;
-            serde_json::to_writer(&mut lines, row)?;
-            lines.push(b'\n');
+    /// TensorBoard keeps the file open and follows what is added.
+    fn append(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let path = self.folder.join(name);
+        let file = OpenOptions::new().append(true).open(&path);
+        file.and_then(|mut file| file.write_all(bytes))
+            .with_context(|| format!("cannot add to {}", path.display()))
+    }
+
+    fn remove(&self, names: &[&str]) -> anyhow::Result<()> {
+        for name in names {
+            match fs::remove_file(self.folder.join(name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {name} in {}", self.folder.display()));
+                }
+                _ => {}
+            }
         }
-        self.write("metrics.csv", &csv.into_inner()?)?;
-        self.write("metrics.jsonl", &lines)
+        Ok(())
+    }
+
+    /// Removes what a killed program left half written.
+    fn clear(&self) -> anyhow::Result<()> {
+        let entries = fs::read_dir(&self.folder).with_context(|| format!("cannot read {}", self.folder.display()))?;
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let left: Vec<_> = names.filter(|name| name.starts_with(artefact::PREFIX)).collect();
+        self.remove(&left.iter().map(String::as_str).collect::<Vec<_>>())
     }
 }
 
-impl Row {
-    fn new(epoch: &Epoch) -> Row {
-        let Epoch { train, test, .. } = epoch;
-        Row {
-            epoch: epoch.epoch,
-            train_loss: train.loss(),
-            train_accuracy: train.accuracy(),
-            test_loss: test.loss(),
-            test_accuracy: test.accuracy(),
-            train_per_digit: train.per_digit(),
-            test_per_digit: test.per_digit(),
-            train_seconds: epoch.train_time.as_secs_f64(),
-            test_seconds: epoch.test_time.as_secs_f64(),
+fn facts<'a>(settings: &'a Settings, device: Device, train: &'a Split, test: &'a Split) -> Facts<'a> {
+    Facts {
+        settings,
+        network: settings.network(),
+        device: format!("{device:?}").to_lowercase(),
+        threads: tch::get_num_threads(),
+        train_digits: train.digits.len(),
+        test_digits: test.digits.len(),
+        train_sha256: &train.sha256,
+        test_sha256: &test.sha256,
+        threeblock: env!("CARGO_PKG_VERSION"),
+        libtorch: env!("LIBTORCH_VERSION"),
+    }
+}
+
+/// Makes the next free folder `runs/<n>`.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn next_folder(runs: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(runs).with_context(|| format!("cannot make the folder {}", runs.display()))?;
+    let mut n = 1 + last_number(runs)?;
+    loop {
+        let folder = runs.join(n.to_string());
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => n += 1,
+            Err(error) => return Err(error).with_context(|| format!("cannot make the folder {}", folder.display())),
         }
     }
+}
 
-    /// Names of the fields in CSV, where each digit has its own column.
-    fn columns() -> Vec<String> {
-        let per_digit = |part| (0..CLASSES).map(move |digit| format!("{part}_accuracy_{digit}"));
-        let names = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"].map(String::from);
-        let seconds = ["train_seconds", "test_seconds"].map(String::from);
-        names
-            .into_iter()
-            .chain(per_digit("train"))
-            .chain(per_digit("test"))
-            .chain(seconds)
-            .collect()
+/// The settings that the run in `folder` was begun with; `None` where none was begun.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn settings(folder: &Path) -> anyhow::Result<Option<Settings>> {
+    let path = folder.join(SETTINGS);
+    let Some(bytes) = read_if_there(&path)? else {
+        return Ok(None);
+    };
+    let known: Known = serde_json::from_slice(&bytes).with_context(|| format!("cannot use {}", path.display()))?;
+    Ok(Some(known.settings))
+}
+
+/// Epochs behind the run in `folder`; `None` where it has no checkpoint.
+///
+/// # Errors
+/// When the checkpoint cannot be read.
+pub fn epochs(folder: &Path) -> anyhow::Result<Option<u32>> {
+    let path = folder.join(CHECKPOINT);
+    let epoch = |bytes: Vec<u8>| state::epoch(&bytes).with_context(|| format!("cannot use {}", path.display()));
+    read_if_there(&path)?.map(epoch).transpose()
+}
+
+fn read_if_there(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Everything that decides a training run; its defaults are those of a [`Recipe`].
 
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use models::mnist::{Part, Split};
 use models::network::{Activation, NetworkSpec};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,9 @@ pub struct Settings {
     /// Residual shortcuts around the blocks
     #[arg(long, value_enum, default_value = "on")]
     pub residual: Switch,
+    /// Blocks of each of the three sizes
+    #[arg(long, value_name = "N", default_value_t = NonZeroU8::MIN)]
+    pub blocks: NonZeroU8,
     /// Optimizer [best, fast: sgd]
     #[arg(long, value_enum, default_value = "adam", default_value_ifs([("recipe", "best", "sgd"), ("recipe", "fast", "sgd")]))]
     pub optimizer: OptimizerKind,
@@ -103,7 +108,35 @@ impl Settings {
         NetworkSpec {
             activation,
             residual: self.residual == Switch::On,
+            blocks: self.blocks,
         }
+    }
+
+    /// Whether a training with `other` is the same one, wherever it computes and its digits lie.
+    pub fn trains_like(&self, other: &Settings) -> bool {
+        let place = |settings: &Settings| Settings {
+            device: self.device,
+            threads: self.threads,
+            data: self.data.clone(),
+            ..settings.clone()
+        };
+        place(other) == *self
+    }
+
+    /// The digits to train on, and those to test on.
+    ///
+    /// # Errors
+    /// When MNIST's files are missing or broken, or too few digits are left to train on.
+    pub fn splits(&self) -> anyhow::Result<(Split, Split)> {
+        let mut train = Split::read(&self.data, Part::Train)?;
+        let test = match self.holdout {
+            Some(n) => train.split_off(n as usize),
+            None => Split::read(&self.data, Part::Test)?,
+        };
+        train.truncate(self.train_digits.map_or(usize::MAX, |n| n as usize));
+        let n = train.digits.len();
+        anyhow::ensure!(n >= 2, "--holdout leaves {n} digits to train on, expected at least 2");
+        Ok((train, test))
     }
 }
 

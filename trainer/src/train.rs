@@ -1,5 +1,6 @@
 //! The training loop: one epoch after the other over the digits, a score on the test digits after each.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -9,26 +10,32 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Reduction, Tensor};
 
 use crate::augment::augment;
-use crate::average::Average;
 use crate::data::Dataset;
 use crate::net::{self, Mode, Net};
 use crate::ones::european;
-use crate::optim::Optimizer;
 use crate::outliers::outliers;
 use crate::settings::{Settings, Switch};
+use crate::state::State;
 
 /// Digits a forward pass of an evaluation: as many as keep the activations in the cache.
 pub const EVAL_BATCH: i64 = 64;
+
+/// Every how many steps the gradients are measured, which costs little.
+const GRADIENT_STEPS: usize = 16;
 
 /// What one epoch came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: u32,
-    /// The training digits as the steps saw them, each before the step that it is part of; fewer where Ctrl-C came.
+    /// The training digits as the steps saw them, each before the step that it is part of.
     pub train: Score,
     /// The test digits after the epoch, by the averaged network where there is one.
     pub test: Score,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Norm of the gradient of each block and of the last layer, a mean over every sixteenth step.
+    pub gradient_norms: BTreeMap<String, f64>,
     /// Time of the steps.
     pub train_time: Duration,
     /// Time of the evaluation.
@@ -37,67 +44,110 @@ pub struct Epoch {
 
 /// Whoever watches a training.
 pub trait Observer {
-    /// After each step with `digits` digits; `Break` ends the training here.
+    /// After each step of `epoch` with `digits` digits; `Break` ends the training here.
     fn step(&mut self, epoch: u32, digits: usize) -> ControlFlow<()>;
-    /// After each epoch.
+    /// After each epoch, with the state that the next one begins with.
     ///
     /// # Errors
     /// Ends the training.
-    fn epoch(&mut self, epoch: &Epoch, net: &Net) -> anyhow::Result<()>;
+    fn epoch(&mut self, epoch: &Epoch, state: &State) -> anyhow::Result<()>;
 }
 
-/// Trains `net`, and tells `observer` how it goes. Returns whether it came to the end.
-/// Where the settings ask for an average, `net` is the averaged network afterwards.
+/// Trains from `state` to the last epoch, and tells `observer` how it goes. Returns whether it came to the end, and not
+/// to a `Break`, after which `state` is in the middle of an epoch.
 ///
 /// # Errors
 /// Those of the observer.
 pub fn train(
     settings: &Settings,
-    net: &Net,
+    state: &mut State,
     train: &Dataset,
     test: &Dataset,
     observer: &mut impl Observer,
 ) -> anyhow::Result<bool> {
-    let mut optimizer = Optimizer::new(settings.optimizer, net.trained(), settings.weight_decay);
-    let mut average = (settings.average > 0.0).then(|| Average::new(net, settings.average));
-    let mut flow = ControlFlow::Continue(());
-    for epoch in 1..=settings.epochs {
+    while state.epoch < settings.epochs {
+        state.epoch += 1;
         let start = Instant::now();
-        let mut tally = Tally::default();
-        let mut rng = chance(settings.seed, epoch);
-        let batches = train.batches(settings.batch_size as usize, settings.seed, epoch);
-        let steps = batches.len() as f64;
-        for (step, batch) in batches.enumerate() {
-            let progress = (f64::from(epoch - 1) + step as f64 / steps) / f64::from(settings.epochs);
-            let (logits, loss) = forward(settings, net, &batch, progress, &mut rng);
-            optimizer.step(&loss, settings.schedule.rate(settings.learning_rate, progress));
-            if let Some(average) = &mut average {
-                average.add(net);
-            }
-            tally.add(&logits.detach(), &batch.labels);
-            flow = observer.step(epoch, batch.len());
-            if flow.is_break() {
-                break;
-            }
-        }
+        let Some(steps) = steps(settings, state, train, observer) else {
+            return Ok(false);
+        };
         let train_time = start.elapsed();
-        let reached = average.as_ref().map_or(net, Average::net);
         let result = Epoch {
-            epoch,
-            train: tally.score(),
-            test: evaluate(reached, test),
+            epoch: state.epoch,
+            train: steps.tally.score(),
+            test: evaluate(state.reached(), test),
+            learning_rate: steps.learning_rate,
+            gradient_norms: steps.gradients.means(),
             train_time,
             test_time: start.elapsed() - train_time,
         };
-        observer.epoch(&result, reached)?;
-        if flow.is_break() {
-            break;
+        observer.epoch(&result, state)?;
+    }
+    Ok(true)
+}
+
+/// The steps of an epoch.
+#[derive(Default)]
+struct Steps {
+    tally: Tally,
+    gradients: Gradients,
+    learning_rate: f64,
+}
+
+/// One pass over the training digits; `None` where the observer ended it.
+fn steps(settings: &Settings, state: &mut State, train: &Dataset, observer: &mut impl Observer) -> Option<Steps> {
+    let epoch = state.epoch;
+    let mut steps = Steps::default();
+    let mut rng = chance(settings.seed, epoch);
+    let batches = train.batches(settings.batch_size as usize, settings.seed, epoch);
+    let n_batches = batches.len() as f64;
+    for (step, batch) in batches.enumerate() {
+        let progress = (f64::from(epoch - 1) + step as f64 / n_batches) / f64::from(settings.epochs);
+        let (logits, loss) = forward(settings, &state.net, &batch, progress, &mut rng);
+        steps.learning_rate = settings.schedule.rate(settings.learning_rate, progress);
+        let gradients = state.optimizer.step(&loss, steps.learning_rate);
+        if step % GRADIENT_STEPS == 0 {
+            steps.gradients.add(&state.net, &gradients);
+        }
+        if let Some(average) = &mut state.average {
+            average.add(&state.net);
+        }
+        steps.tally.add(&logits.detach(), &batch.labels);
+        if observer.step(epoch, batch.len()).is_break() {
+            return None;
         }
     }
-    if let Some(average) = average {
-        net.approach(average.net(), 1.0);
+    Some(steps)
+}
+
+/// Norms of the gradients of each block over some steps.
+#[derive(Default)]
+struct Gradients {
+    sums: BTreeMap<String, f64>,
+    steps: u32,
+}
+
+impl Gradients {
+    fn add(&mut self, net: &Net, gradients: &[Tensor]) {
+        let mut squares = BTreeMap::<String, Vec<Tensor>>::new();
+        for (name, gradient) in net.trained_names().into_iter().zip(gradients) {
+            let block = name.split('.').next().unwrap_or_default().to_owned();
+            squares
+                .entry(block)
+                .or_default()
+                .push(gradient.square().sum(Kind::Float));
+        }
+        for (block, squares) in squares {
+            let norm = Tensor::stack(&squares, 0).sum(Kind::Double).sqrt();
+            *self.sums.entry(block).or_default() += norm.double_value(&[]);
+        }
+        self.steps += 1;
     }
-    Ok(flow.is_continue())
+
+    fn means(self) -> BTreeMap<String, f64> {
+        let mean = |(block, sum)| (block, sum / f64::from(self.steps));
+        self.sums.into_iter().map(mean).collect()
+    }
 }
 
 /// Logits of the batch's digits as the network sees them, and the loss, to which outliers add their part.
@@ -182,5 +232,64 @@ impl Tally {
             score.add(label as u8, answer as u8, loss);
         }
         score
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+    use crate::optim::OptimizerKind;
+    use crate::study::Plan;
+
+    /// Keeps the checkpoint after each epoch.
+    struct Keep(Vec<Vec<u8>>);
+
+    impl Observer for Keep {
+        fn step(&mut self, _: u32, _: usize) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+
+        fn epoch(&mut self, _: &Epoch, state: &State) -> anyhow::Result<()> {
+            self.0.push(state.to_bytes());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn four_epochs_and_then_six_are_ten() {
+        let text = "[[experiment]]\nname = \"a\"\nbatch-size = 8\nweight-decay = 0.01\naverage = 0.9\n\
+            optimizer = [\"adam\", \"adamw\", \"sgd\", \"momentum\"]";
+        let plan = Plan::parse(text, &[]).unwrap();
+        let digits = Tensor::linspace(-1.0, 2.0, 24 * 784, (Kind::Float, Device::Cpu))
+            .sin()
+            .view([24, 1, 28, 28]);
+        let labels = Tensor::arange(24, (Kind::Int64, Device::Cpu)).remainder(10);
+        let data = Dataset { digits, labels };
+        for planned in plan.runs() {
+            let settings = &planned.settings;
+            let go = |state: &mut State| {
+                let mut keep = Keep(Vec::new());
+                assert!(train(settings, state, &data, &data, &mut keep).unwrap());
+                keep.0
+            };
+            let all = go(&mut State::new(settings, Device::Cpu));
+            assert_eq!(all.len(), 10);
+            let mut state = State::from_bytes(&all[3], settings, Device::Cpu).unwrap();
+            assert!(state.to_bytes() == all[3], "a checkpoint is read to the last bit");
+            let rest = go(&mut state);
+            assert!(rest == all[4..], "{:?}", settings.optimizer);
+            let other = crate::settings::Settings {
+                optimizer: OptimizerKind::Adam,
+                average: 0.0,
+                blocks: std::num::NonZeroU8::new(2).unwrap(),
+                ..settings.clone()
+            };
+            assert!(
+                State::from_bytes(&all[3], &other, Device::Cpu).is_err(),
+                "a tensor is missing"
+            );
+        }
     }
 }

@@ -86,7 +86,8 @@ fn a_run_keeps_everything_and_overwrites_nothing() {
     assert_eq!(text(&file("metrics.jsonl")).lines().count(), 2);
     let csv = text(&file("metrics.csv"));
     let columns: Vec<_> = csv.lines().map(|line| line.split(',').count()).collect();
-    assert_eq!(columns, [27, 27, 27]);
+    assert_eq!(columns, [32, 32, 32]);
+    assert!(csv.contains("gradient_norm_block1,gradient_norm_block2,gradient_norm_block3,gradient_norm_fc"));
 
     run(folder.path(), &arguments);
     assert_eq!(file("weights.safetensors"), weights.to_bytes());
@@ -243,6 +244,162 @@ fn ctrl_c_ends_after_the_step_and_keeps_what_was_reached() {
     assert!(text(&output.stderr).contains("ended by Ctrl-C"));
     Weights::from_bytes(&std::fs::read(weights).unwrap()).unwrap();
     assert!(folder.path().join("runs/1/golden.safetensors").exists());
+}
+
+/// A tiny run killed in the middle and resumed ends with the bytes of one that was left alone.
+#[cfg(unix)]
+#[test]
+fn a_killed_run_resumes_to_the_same_bytes() {
+    let folder = folder();
+    let arguments = [
+        "--data",
+        ".",
+        "--threads",
+        "1",
+        "--batch-size",
+        "8",
+        "--epochs",
+        "6",
+        "--recipe",
+        "best",
+    ];
+    assert!(run(folder.path(), &arguments).status.success());
+    let mut child = start(folder.path(), &arguments);
+    let checkpoint = folder.path().join("runs/2/checkpoint.safetensors");
+    while !checkpoint.exists() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resumed = run(folder.path(), &["--resume", "runs/2"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    same_run(&folder.path().join("runs/1"), &folder.path().join("runs/2"));
+
+    fails(folder.path(), &["--resume", "runs/3"], 1, "runs/3 holds no run");
+    fails(
+        folder.path(),
+        &["--resume", "runs/1", "--epochs", "7"],
+        2,
+        "cannot be used with",
+    );
+}
+
+/// A study killed at several moments, and worked on by two processes at once, ends with the bytes of one left alone.
+#[cfg(unix)]
+#[test]
+fn a_killed_study_goes_on_to_the_same_bytes() {
+    let folder = folder();
+    let study = "[defaults]\nepochs = 3\nbatch-size = 8\n\
+        [[experiment]]\nname = \"a\"\noptimizer = [\"adam\", \"adamw\", \"sgd\", \"momentum\"]\n\
+        [[experiment]]\nname = \"b\"\nlearning-rate = [0.001, 1e30]\noptimizer = \"sgd\"\n";
+    std::fs::write(folder.path().join("study.toml"), study).unwrap();
+    let arguments = |out| ["study", "study.toml", "--data", ".", "--threads", "1", "--out", out];
+    let whole = run(folder.path(), &arguments("whole"));
+    assert!(whole.status.success(), "{}", text(&whole.stderr));
+    assert!(text(&whole.stderr).contains("diverged"), "{}", text(&whole.stderr));
+
+    for milliseconds in [150, 250, 400, 650] {
+        let mut child = start(folder.path(), &arguments("killed"));
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let both = [0, 1].map(|_| start(folder.path(), &arguments("killed")));
+    for child in both {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let runs: Vec<_> = std::fs::read_dir(folder.path().join("whole"))
+        .unwrap()
+        .flatten()
+        .collect();
+    let runs: Vec<_> = runs
+        .iter()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("lock").exists())
+        .collect();
+    assert_eq!(runs.len(), 5);
+    for run in runs {
+        same_run(&run, &folder.path().join("killed").join(run.file_name().unwrap()));
+    }
+    let page = std::fs::read_to_string(folder.path().join("killed/report.html")).unwrap();
+    assert!(page.contains("diverges, its loss being no number from epoch 1"));
+    for request in ["src=", "href=\"http", "@import", "url(http"] {
+        assert!(!page.contains(request), "{request}");
+    }
+    let markdown = std::fs::read_to_string(folder.path().join("killed/report.md")).unwrap();
+    assert!(markdown.contains("![a-curves](figures/a-curves.svg)"));
+    assert!(folder.path().join("killed/figures/a-curves.svg").exists());
+    fails(folder.path(), &["report", "."], 1, "no run in . is finished yet");
+    fails(folder.path(), &["report", "nowhere"], 1, "is it the folder of a study?");
+    let again = run(folder.path(), &arguments("killed"));
+    assert!(
+        text(&again.stderr).contains("5 runs in killed, of which 5 are finished"),
+        "{}",
+        text(&again.stderr)
+    );
+}
+
+/// Every file but the times in the metrics.
+#[track_caller]
+fn same_run(one: &Path, other: &Path) {
+    let names = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(one), names(other));
+    for name in ["weights", "golden", "checkpoint"].map(|name| format!("{name}.safetensors")) {
+        let bytes = [one, other].map(|folder| std::fs::read(folder.join(&name)).ok());
+        assert!(
+            bytes[0] == bytes[1],
+            "{name} in {} and {}",
+            one.display(),
+            other.display()
+        );
+    }
+    let metrics = |folder: &Path| {
+        let mut rows = trainer::metrics::read(folder).unwrap();
+        for row in &mut rows {
+            (row.train_seconds, row.test_seconds, row.unix_seconds) = (0.0, 0.0, 0.0);
+        }
+        String::from_utf8(trainer::metrics::json_lines(&rows).unwrap()).unwrap()
+    };
+    assert_eq!(metrics(one), metrics(other));
+}
+
+/// What the Python package `tensorboard` reads is what stands in the metrics.
+#[test]
+fn tensorboard_reads_the_metrics() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let packages = root.join(".deps/python");
+    if !packages.join("tensorboard").is_dir() {
+        let required = std::env::var_os("THREEBLOCK_REQUIRE_ORT").is_some();
+        assert!(!required, "the Python package tensorboard is missing: run make setup");
+        return println!("skipped: the Python package tensorboard is missing, run make setup");
+    }
+    let folder = folder();
+    run(folder.path(), &["--data", ".", "--epochs", "2"]);
+    let output = Command::new("python3")
+        .args([
+            "trainer/tests/read_events.py".as_ref(),
+            folder.path().join("runs/1").as_os_str(),
+        ])
+        .env("PYTHONPATH", &packages)
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let read: std::collections::BTreeMap<String, Vec<(i64, f64)>> = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = trainer::metrics::read(&folder.path().join("runs/1")).unwrap();
+    assert_eq!((rows.len(), read.len()), (2, rows[0].scalars().len()));
+    for row in &rows {
+        for (name, value) in row.scalars() {
+            let (step, found) = read[&name.replacen('_', "/", 1)][row.epoch as usize - 1];
+            assert_eq!((step, found as f32), (row.epoch.into(), value as f32), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn another_activation_fails() {
         export(
             &weights(NetworkSpec {
                 activation,
-                residual: true,
+                ..NetworkSpec::default()
             }),
             &Options::default(),
         )

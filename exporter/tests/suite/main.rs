@@ -6,6 +6,7 @@ mod graph;
 mod python;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU8;
 
 use exporter::graph::{Options, export};
 use infer::engine::{EngineKind, open};
@@ -18,11 +19,17 @@ use models::{CLASSES, Digit, PIXELS};
 /// Digits in a made-up golden file: more than the largest batch, and no multiple of it.
 const DIGITS: usize = 70;
 
-/// Every network that may be trained.
+/// Every network that may be trained, and two deeper ones.
 fn specs() -> impl Iterator<Item = NetworkSpec> {
+    let spec = |activation, residual, blocks| NetworkSpec {
+        activation,
+        residual,
+        blocks: NonZeroU8::new(blocks).unwrap(),
+    };
     [Activation::Relu, Activation::Sigmoid, Activation::Tanh]
         .into_iter()
-        .flat_map(|activation| [true, false].map(|residual| NetworkSpec { activation, residual }))
+        .flat_map(move |activation| [true, false].map(|residual| spec(activation, residual, 1)))
+        .chain([spec(Activation::Relu, true, 2), spec(Activation::Tanh, false, 3)])
 }
 
 /// Untrained weights that keep the size of what passes through them.

@@ -69,15 +69,7 @@ fn contract_lines(contract: &Contract) -> Vec<Line> {
         "{}, ink {} of {} pixels, centre of mass at {}, {}",
         digits.polarity, digits.ink_box, digits.side, digits.center_of_mass, digits.layout
     );
-    let network = format!(
-        "{:?}, {}",
-        contract.network.activation,
-        if contract.network.residual {
-            "residual"
-        } else {
-            "not residual"
-        }
-    );
+    let network = contract.network.to_string();
     let trained = format!(
         "{} epochs on {} digits, {} at {}, batches of {}, seed {}",
         training.epochs,
