@@ -41,6 +41,13 @@ pub fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), GlyphError> {
     Ok((image, orientation))
 }
 
+/// Width times height as the picture's header says; `None` where there is no picture.
+pub fn pixels(bytes: &[u8]) -> Option<u64> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+    let (width, height) = reader.into_dimensions().ok()?;
+    Some(u64::from(width) * u64::from(height))
+}
+
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
