@@ -32,6 +32,10 @@ bench: setup ## latency and accuracy of every engine, libtorch included; writes 
 	cargo bench -p trainer
 	cargo bench
 
+bench-serve: setup ## load and abuse of `infer serve`, beside a Python service; writes docs/serve.md (SOAK=30 for 30 minutes)
+	cargo build --profile bench -p infer
+	cargo run --profile bench -p benches --bin load -- --soak-minutes $(or $(SOAK),1)
+
 release-model: setup ## train with the best recipe on all of MNIST and release the run into models/
 	cargo run -p trainer -- --recipe best
 	./scripts/release.sh "runs/$$(ls runs | sort -n | tail -n 1)"

@@ -80,7 +80,10 @@ async fn reads_a_form_and_several_digits() {
     assert_eq!(send(&app, form(0)).await.0, StatusCode::BAD_REQUEST);
     let (_, answer) = send(&app, post("/classify?single=true&pixels=true", page())).await;
     assert_eq!(answer["digits"].as_array().unwrap().len(), 1);
-    assert_eq!(answer["digits"][0]["pixels"].as_str().unwrap().len(), PIXELS.div_ceil(3) * 4);
+    assert_eq!(
+        answer["digits"][0]["pixels"].as_str().unwrap().len(),
+        PIXELS.div_ceil(3) * 4
+    );
 }
 
 #[tokio::test]
@@ -101,7 +104,10 @@ async fn no_digit_is_an_answer_and_no_picture_is_none() {
         assert_eq!(status, expected, "{answer}");
         assert!(answer["error"].is_string(), "{answer}");
     }
-    assert_eq!(send(&app, post("/classify?color=red", picture(1))).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        send(&app, post("/classify?color=red", picture(1))).await.0,
+        StatusCode::BAD_REQUEST
+    );
     assert_eq!(send(&app, get("/classify")).await.0, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(send(&app, get("/nothing")).await.0, StatusCode::NOT_FOUND);
 }
@@ -119,9 +125,16 @@ async fn tensors_give_libtorchs_logits() {
     for request in [flat, tensor(3, json!(nested))] {
         let (status, answer) = send(&app(), post("/v2/models/digits/infer", request.to_string())).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
-        assert_eq!((&answer["id"], &answer["outputs"][0]["shape"]), (&json!("7"), &json!([3, 10])));
+        assert_eq!(
+            (&answer["id"], &answer["outputs"][0]["shape"]),
+            (&json!("7"), &json!([3, 10]))
+        );
         let logits: Vec<f32> = serde_json::from_value(answer["outputs"][0]["data"].clone()).unwrap();
-        let far = logits.iter().zip(&golden.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let far = logits
+            .iter()
+            .zip(&golden.logits)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
         assert!(far < 1e-4, "{far}");
     }
 }
@@ -132,7 +145,9 @@ async fn binary_tensors_need_no_json() {
     let numbers = infer::numbers(InputKind::Float32, &golden.digits[..2]);
     let body: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let mut request = post("/v2/models/digits/infer", body);
-    request.headers_mut().insert("inference-header-content-length", "0".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("inference-header-content-length", "0".parse().unwrap());
     let (_, answer) = send(&app(), request).await;
     assert_eq!(answer["outputs"][0]["shape"], json!([2, 10]), "{answer}");
 }
@@ -153,7 +168,10 @@ async fn wrong_tensors_get_a_reason() {
         (changed("/inputs/0/name", json!("x")), "no input \"x\""),
         (changed("/inputs/0/datatype", json!("INT64")), "datatype FP32"),
         (changed("/inputs/0/shape", json!([1, 784])), "shape [-1, 1, 28, 28]"),
-        (changed("/inputs/0/shape", json!([i64::MAX, 1, 28, 28])), "other than 784"),
+        (
+            changed("/inputs/0/shape", json!([i64::MAX, 1, 28, 28])),
+            "other than 784",
+        ),
         (changed("/inputs/0/shape", json!([0, 1, 28, 28])), "shape"),
         (changed("/inputs/0/data", json!([1, 2])), "other than 2"),
         (changed("/inputs/0/data", json!(vec![1e300; PIXELS])), "not finite"),
@@ -163,9 +181,15 @@ async fn wrong_tensors_get_a_reason() {
     ] {
         let (status, answer) = send(&app, post("/v2/models/digits/infer", body)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-        assert!(answer["error"].as_str().unwrap().contains(expected), "{answer}, not {expected}");
+        assert!(
+            answer["error"].as_str().unwrap().contains(expected),
+            "{answer}, not {expected}"
+        );
     }
-    assert_eq!(send(&app, post("/v2/models/cats/infer", "{}")).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        send(&app, post("/v2/models/cats/infer", "{}")).await.0,
+        StatusCode::NOT_FOUND
+    );
     assert_eq!(send(&app, get("/v2/models/digits/ready")).await.1["ready"], true);
 }
 
@@ -177,9 +201,16 @@ async fn everything_described_is_served() {
         for method in methods.as_object().unwrap().keys() {
             let path = path.replace("{model}", "digits");
             let method = method.to_uppercase();
-            let request = Request::builder().method(&*method).uri(&path).body(Body::empty()).unwrap();
+            let request = Request::builder()
+                .method(&*method)
+                .uri(&path)
+                .body(Body::empty())
+                .unwrap();
             let status = send(&app, request).await.0;
-            assert!(status != StatusCode::NOT_FOUND && status != StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert!(
+                status != StatusCode::NOT_FOUND && status != StatusCode::METHOD_NOT_ALLOWED,
+                "{method} {path}"
+            );
         }
     }
 }
@@ -188,7 +219,9 @@ async fn everything_described_is_served() {
 async fn many_at_once_are_answered_or_told_to_come_again() {
     let few = Settings { queue: 1, ..settings() };
     let app = App::new(vec![Classifier::released().unwrap()], &few);
-    let asked: Vec<_> = (0..40).map(|_| tokio::spawn(send_owned(app.clone(), picture(4)))).collect();
+    let asked: Vec<_> = (0..40)
+        .map(|_| tokio::spawn(send_owned(app.clone(), picture(4))))
+        .collect();
     let mut busy = 0;
     for answer in asked {
         match answer.await.unwrap() {
@@ -209,11 +242,24 @@ async fn send_owned(app: App, picture: Vec<u8>) -> (StatusCode, Value) {
 #[tokio::test]
 async fn the_page_lets_nothing_else_in() {
     let response = app().router().oneshot(get("/")).await.unwrap();
-    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");
+    let policy = response.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"),
+        "{policy}"
+    );
     let page = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     let page = std::str::from_utf8(&page).unwrap();
-    for outside in ["https://", "src=\"", "@import", "@font-face", " style=\"", " onclick=\""] {
+    for outside in [
+        "https://",
+        "src=\"",
+        "@import",
+        "@font-face",
+        " style=\"",
+        " onclick=\"",
+    ] {
         assert!(!page.contains(outside), "{outside}");
     }
 }

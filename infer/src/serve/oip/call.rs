@@ -201,7 +201,9 @@ impl Input {
                 ));
             }
             _ => {
-                return invalid("the input needs either data, or binary_data_size and its bytes behind the JSON".into());
+                return invalid(
+                    "the input needs either data, or binary_data_size and its bytes behind the JSON".into(),
+                );
             }
         };
         match usize::try_from(n).is_ok_and(|n| n.checked_mul(PIXELS) == Some(numbers.len())) {

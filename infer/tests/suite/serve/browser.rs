@@ -18,16 +18,99 @@ use super::socket::Server;
 
 /// Strokes of each digit, in per cent of the drawing area.
 const DIGITS: [&[&[(f64, f64)]]; 10] = [
-    &[&[(52., 20.), (40., 25.), (33., 40.), (32., 58.), (38., 74.), (50., 80.), (62., 74.), (68., 58.), (67., 40.), (61., 25.), (52., 20.)]],
+    &[&[
+        (52., 20.),
+        (40., 25.),
+        (33., 40.),
+        (32., 58.),
+        (38., 74.),
+        (50., 80.),
+        (62., 74.),
+        (68., 58.),
+        (67., 40.),
+        (61., 25.),
+        (52., 20.),
+    ]],
     &[&[(52., 18.), (51., 40.), (50., 60.), (49., 82.)]],
-    &[&[(34., 32.), (40., 22.), (52., 19.), (63., 25.), (64., 38.), (55., 52.), (43., 66.), (33., 79.), (50., 78.), (70., 78.)]],
-    &[&[(35., 24.), (50., 18.), (63., 25.), (62., 38.), (48., 47.), (63., 54.), (66., 68.), (56., 79.), (42., 80.), (33., 73.)]],
-    &[&[(40., 20.), (36., 36.), (34., 50.), (50., 51.), (70., 49.)], &[(62., 22.), (61., 45.), (59., 65.), (58., 82.)]],
-    &[&[(64., 20.), (42., 21.), (39., 44.), (53., 42.), (65., 51.), (66., 66.), (56., 78.), (42., 80.), (33., 74.)]],
-    &[&[(60., 18.), (46., 30.), (37., 48.), (35., 66.), (43., 79.), (57., 79.), (65., 68.), (60., 57.), (48., 55.), (37., 64.)]],
+    &[&[
+        (34., 32.),
+        (40., 22.),
+        (52., 19.),
+        (63., 25.),
+        (64., 38.),
+        (55., 52.),
+        (43., 66.),
+        (33., 79.),
+        (50., 78.),
+        (70., 78.),
+    ]],
+    &[&[
+        (35., 24.),
+        (50., 18.),
+        (63., 25.),
+        (62., 38.),
+        (48., 47.),
+        (63., 54.),
+        (66., 68.),
+        (56., 79.),
+        (42., 80.),
+        (33., 73.),
+    ]],
+    &[
+        &[(40., 20.), (36., 36.), (34., 50.), (50., 51.), (70., 49.)],
+        &[(62., 22.), (61., 45.), (59., 65.), (58., 82.)],
+    ],
+    &[&[
+        (64., 20.),
+        (42., 21.),
+        (39., 44.),
+        (53., 42.),
+        (65., 51.),
+        (66., 66.),
+        (56., 78.),
+        (42., 80.),
+        (33., 74.),
+    ]],
+    &[&[
+        (60., 18.),
+        (46., 30.),
+        (37., 48.),
+        (35., 66.),
+        (43., 79.),
+        (57., 79.),
+        (65., 68.),
+        (60., 57.),
+        (48., 55.),
+        (37., 64.),
+    ]],
     &[&[(32., 22.), (50., 21.), (68., 21.), (60., 42.), (51., 62.), (45., 82.)]],
-    &[&[(60., 24.), (48., 19.), (38., 27.), (42., 40.), (55., 50.), (64., 63.), (59., 77.), (46., 80.), (37., 70.), (41., 57.), (56., 45.), (64., 33.), (60., 24.)]],
-    &[&[(64., 34.), (56., 21.), (43., 22.), (36., 35.), (43., 47.), (56., 47.), (64., 35.), (63., 50.), (60., 66.), (56., 82.)]],
+    &[&[
+        (60., 24.),
+        (48., 19.),
+        (38., 27.),
+        (42., 40.),
+        (55., 50.),
+        (64., 63.),
+        (59., 77.),
+        (46., 80.),
+        (37., 70.),
+        (41., 57.),
+        (56., 45.),
+        (64., 33.),
+        (60., 24.),
+    ]],
+    &[&[
+        (64., 34.),
+        (56., 21.),
+        (43., 22.),
+        (36., 35.),
+        (43., 47.),
+        (56., 47.),
+        (64., 35.),
+        (63., 50.),
+        (60., 66.),
+        (56., 82.),
+    ]],
 ];
 
 /// Chromium with one page open.
@@ -44,7 +127,9 @@ struct Browser {
 impl Browser {
     fn start(url: &str) -> Option<Browser> {
         let found = ["chromium", "chromium-browser", "google-chrome"];
-        let path = found.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
+        let path = found
+            .into_iter()
+            .find(|name| Command::new(name).arg("--version").output().is_ok());
         let Some(path) = path else {
             let required = std::env::var_os("THREEBLOCK_REQUIRE_CHROMIUM").is_some();
             assert!(!required, "chromium is missing: run make setup");
@@ -64,10 +149,20 @@ impl Browser {
         // Somebody must listen, or Chromium ends.
         thread::spawn(move || lines.for_each(drop));
         let (socket, _) = tungstenite::connect(devtools.expect("Chromium tells its address")).unwrap();
-        let mut browser = Browser { child, socket, session: String::new(), calls: 0, complaints: Vec::new(), _profile: profile };
+        let mut browser = Browser {
+            child,
+            socket,
+            session: String::new(),
+            calls: 0,
+            complaints: Vec::new(),
+            _profile: profile,
+        };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        browser.session = browser.call("Target.attachToTarget", attach)["sessionId"].as_str().unwrap().into();
+        browser.session = browser.call("Target.attachToTarget", attach)["sessionId"]
+            .as_str()
+            .unwrap()
+            .into();
         for domain in ["Page", "Runtime", "Log"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
@@ -85,7 +180,9 @@ impl Browser {
         }
         self.socket.send(Message::text(message.to_string())).unwrap();
         loop {
-            let Message::Text(text) = self.socket.read().unwrap() else { continue };
+            let Message::Text(text) = self.socket.read().unwrap() else {
+                continue;
+            };
             let mut message: Value = serde_json::from_str(&text).unwrap();
             if message["id"] == self.calls {
                 assert!(message["error"].is_null(), "{method}: {message}");
@@ -134,7 +231,10 @@ impl Browser {
     }
 
     fn touch(&mut self, kind: &str, points: Value) {
-        self.call("Input.dispatchTouchEvent", json!({ "type": kind, "touchPoints": points }));
+        self.call(
+            "Input.dispatchTouchEvent",
+            json!({ "type": kind, "touchPoints": points }),
+        );
     }
 
     /// Draws a digit into a part of the area, from `left` on and `width` wide, all in fractions of it.
@@ -144,12 +244,18 @@ impl Browser {
         let (x, y, width) = (number(0), number(1), number(2));
         for stroke in DIGITS[digit] {
             let points = stroke.iter().map(|(px, py)| {
-                (x + width * (left + size * px / 100.0), y + width * (top + size * py / 100.0))
+                (
+                    x + width * (left + size * px / 100.0),
+                    y + width * (top + size * py / 100.0),
+                )
             });
             let points: Vec<_> = points.collect();
             for (i, &(x, y)) in points.iter().enumerate() {
                 match with {
-                    "touch" => self.touch(if i == 0 { "touchStart" } else { "touchMove" }, json!([{ "x": x, "y": y }])),
+                    "touch" => self.touch(
+                        if i == 0 { "touchStart" } else { "touchMove" },
+                        json!([{ "x": x, "y": y }]),
+                    ),
                     _ => self.mouse(if i == 0 { "mousePressed" } else { "mouseMoved" }, x, y, with),
                 }
             }
@@ -164,14 +270,19 @@ impl Browser {
     fn key(&mut self, key: &str, modifiers: u8) {
         for kind in ["keyDown", "keyUp"] {
             let text = if key == " " && kind == "keyDown" { " " } else { "" };
-            self.call("Input.dispatchKeyEvent", json!({ "type": kind, "key": key, "text": text, "modifiers": modifiers }));
+            self.call(
+                "Input.dispatchKeyEvent",
+                json!({ "type": kind, "key": key, "text": text, "modifiers": modifiers }),
+            );
         }
     }
 
     #[track_caller]
     fn reads(&mut self, text: &str) {
         let expected = json!(text);
-        self.wait_for(&format!("!busy && !dirty && document.getElementById('answer').textContent == {expected}"));
+        self.wait_for(&format!(
+            "!busy && !dirty && document.getElementById('answer').textContent == {expected}"
+        ));
     }
 
     /// Keeps a picture of the page, where a folder for them is named.
@@ -252,7 +363,10 @@ fn the_page_reads_what_is_drawn() {
     let file = json!({ "nodeId": document["root"]["nodeId"], "selector": "#file" });
     let file = browser.call("DOM.querySelector", file);
     let picture = crate::cli::sample(6).canonicalize().unwrap();
-    browser.call("DOM.setFileInputFiles", json!({ "nodeId": file["nodeId"], "files": [picture] }));
+    browser.call(
+        "DOM.setFileInputFiles",
+        json!({ "nodeId": file["nodeId"], "files": [picture] }),
+    );
     browser.reads("6");
     browser.key("Escape", 0);
 

@@ -17,7 +17,10 @@ fn python_clients_find_nothing_wrong() {
     }
     let server = Server::start(&[]);
     let mut command = Command::new("python3");
-    command.arg("infer/tests/check_serve.py").arg(&server.address).current_dir(root);
+    command
+        .arg("infer/tests/check_serve.py")
+        .arg(&server.address)
+        .current_dir(root);
     let output = command.env("PYTHONPATH", packages).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));

@@ -20,10 +20,14 @@ pub struct Server {
 impl Server {
     pub fn start(flags: &[&str]) -> Server {
         let mut command = Command::new(INFER);
-        command.args(["serve", "--listen=127.0.0.1:0", "--threads=1"]).args(flags);
+        command
+            .args(["serve", "--listen=127.0.0.1:0", "--threads=1"])
+            .args(flags);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let address = line.trim().strip_prefix("http://").expect(&line).to_owned();
         Server { child, address }
     }
@@ -41,10 +45,9 @@ impl Server {
         read_all(stream)
     }
 
-    /// Sends SIGTERM and waits; the exit code and stderr.
+    /// Waits until the program ends; the exit code and stderr.
     #[cfg(unix)]
-    fn stop(mut self) -> (Option<i32>, String) {
-        self.terminate();
+    fn wait(mut self) -> (Option<i32>, String) {
         let code = self.child.wait().unwrap().code();
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -73,14 +76,21 @@ fn read_all(mut stream: TcpStream) -> String {
 }
 
 fn request(body: &[u8]) -> Vec<u8> {
-    let head = format!("POST /classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
 #[test]
 fn a_port_in_use_is_an_error_that_says_what_to_do() {
     let server = Server::start(&[]);
-    check(&infer(["serve", "--listen", &server.address]), 1, "choose another port with --listen");
+    check(
+        &infer(["serve", "--listen", &server.address]),
+        1,
+        "choose another port with --listen",
+    );
     check(&infer(["serve", "--listen", "nonsense"]), 1, "--listen takes HOST:PORT");
     check(&infer(["serve", "--max-body", "0"]), 2, "--max-body");
 }
@@ -91,7 +101,8 @@ fn slow_clients_are_cut_and_others_answered() {
     let start = Instant::now();
     let (mut header, mut body) = (server.connect(), server.connect());
     header.write_all(b"POST /classify HTTP/1.1\r\nHo").unwrap();
-    body.write_all(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1").unwrap();
+    body.write_all(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1")
+        .unwrap();
     let picture = std::fs::read(sample(5)).unwrap();
     assert!(server.exchange(&request(&picture)).contains("\"digit\":5"));
     read_all(header);
@@ -115,7 +126,10 @@ fn too_much_and_nonsense_is_refused() {
         "POST /classify HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
     ] {
         let answer = server.exchange(nonsense.as_bytes());
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{nonsense:?}: {answer}");
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{nonsense:?}: {answer}"
+        );
     }
     // Half a request, and gone.
     server.connect().write_all(&request(&large)[..1000]).unwrap();
@@ -129,20 +143,25 @@ fn a_stop_loses_no_request() {
     let server = Server::start(&[]);
     let picture = std::fs::read(sample(8)).unwrap();
     let answered: usize = thread::scope(|scope| {
-        let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| ask_until_closed(server.connect(), &picture))).collect();
+        let clients: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| ask_until_closed(server.connect(), &picture)))
+            .collect();
         thread::sleep(Duration::from_millis(300));
         server.terminate();
         clients.into_iter().map(|client| client.join().unwrap()).sum()
     });
     assert!(answered >= 8, "{answered}");
-    let (code, said) = server.stop();
+    let (code, said) = server.wait();
     assert_eq!(code, Some(0));
     assert!(said.contains("every request is answered"), "{said}");
 }
 
 /// Asks on one connection until the server says that it closes it; every request must be answered.
 fn ask_until_closed(stream: TcpStream, picture: &[u8]) -> usize {
-    let request = format!("POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", picture.len());
+    let request = format!(
+        "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        picture.len()
+    );
     let (mut reader, mut writer) = (BufReader::new(stream.try_clone().unwrap()), stream);
     for answered in 1.. {
         writer.write_all(&[request.as_bytes(), picture].concat()).unwrap();
@@ -182,14 +201,21 @@ fn the_curl_commands_of_the_docs_work() {
         .split("```sh\n")
         .skip(1)
         .filter_map(|block| block.split_once("\n```"))
-        .filter(|(block, _)| block.starts_with("curl"))
+        .filter(|(block, _)| block.contains("curl"))
         .filter_map(|(block, _)| block.rsplit_once("\n# "))
         .unzip();
     assert!(commands.len() >= 4, "{commands:?}");
     for (command, expected) in commands.iter().zip(expected) {
         let command = command.replace("localhost:8080", &server.address);
-        let output = Command::new("bash").args(["-c", &command]).current_dir(folder.path()).output().unwrap();
+        let output = Command::new("bash")
+            .args(["-c", &command])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
         let answer = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && answer.contains(expected), "{command}: {answer}");
+        assert!(
+            output.status.success() && answer.contains(expected),
+            "{command}: {answer}"
+        );
     }
 }
