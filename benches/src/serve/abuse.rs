@@ -62,7 +62,7 @@ fn slow() -> anyhow::Result<Row> {
     let p99 = thread::scope(|scope| {
         for index in 0..SLOW {
             let (server, done) = (&server, &done);
-            scope.spawn(move || trickle(server, done, index % 2 == 0));
+            scope.spawn(move || trickle(server, done, index.is_multiple_of(2)));
         }
         sleep(Duration::from_secs(2));
         let p99 = p99(&server);
@@ -104,7 +104,7 @@ fn bombs() -> anyhow::Result<Row> {
     let (bytes, mut statuses) = (largest.len() / 1000, Vec::new());
     thread::scope(|scope| {
         let send = |index: usize| {
-            let (server, bomb) = (&server, if index % 2 == 0 { &largest } else { &too_large });
+            let (server, bomb) = (&server, if index.is_multiple_of(2) { &largest } else { &too_large });
             scope.spawn(move || Client::connect(&server.address).ok()?.post(CLASSIFY, "", bomb).ok())
         };
         let threads: Vec<_> = (0..BOMBERS).map(send).collect();

@@ -235,6 +235,29 @@ async fn many_at_once_are_answered_or_told_to_come_again() {
     assert!((1..40).contains(&busy), "{busy} of 40");
 }
 
+#[tokio::test]
+async fn requests_that_go_together_get_their_own_answers() {
+    let patient = Settings {
+        max_delay: Duration::from_millis(50),
+        ..settings()
+    };
+    let app = App::new(vec![Classifier::released().unwrap()], &patient);
+    let ask = |digit| tokio::spawn(send_owned(app.clone(), picture(digit)));
+    let asked: Vec<_> = (0..10).chain(0..10).map(|digit| (digit, ask(digit))).collect();
+    for (digit, answer) in asked {
+        assert_eq!(answer.await.unwrap().1["digit"], digit);
+    }
+    let response = app.router().oneshot(get("/metrics")).await.unwrap();
+    let metrics = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
+    let value = |name: &str| -> u32 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().parse().unwrap()
+    };
+    assert_eq!(value("infer_batch_digits_sum "), 20);
+    assert!(value("infer_batch_digits_count ") < 20, "every request went alone");
+}
+
 async fn send_owned(app: App, picture: Vec<u8>) -> (StatusCode, Value) {
     send(&app, post("/classify", picture)).await
 }

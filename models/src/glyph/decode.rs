@@ -41,7 +41,7 @@ pub fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), GlyphError> {
     Ok((image, orientation))
 }
 
-/// Width times height as the picture's header says; `None` where [`decode`] reads no further than the header.
+/// Width times height as the picture's header says; `None` where nothing more than the header is read.
 pub fn pixels(bytes: &[u8]) -> Option<u64> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
     let (width, height) = reader.into_dimensions().ok()?;
