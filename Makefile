@@ -1,8 +1,9 @@
 # The pipeline as targets. `make demo` and `make test` need nothing prepared.
-.PHONY: help setup demo test lint check study bench release-model model-card clean
+.PHONY: help setup demo serve test lint check study bench bench-serve release-model model-card clean
 
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
+export THREEBLOCK_REQUIRE_CHROMIUM := 1
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -12,6 +13,9 @@ setup: ## fetch libtorch, ONNX Runtime and MNIST into .deps/ and data/ (CUDA=1 f
 
 demo: setup ## train for about a minute, export, verify, classify
 	@./scripts/demo.sh
+
+serve: ## a page to draw on, and an API, at http://127.0.0.1:8080
+	cargo run -p infer -- serve
 
 test: setup ## all tests of all crates
 	cargo test --workspace
@@ -31,6 +35,10 @@ study: setup ## train every run of the study that is missing (hours) and write d
 bench: setup ## latency and accuracy of every engine, libtorch included; writes benches/results.json and the README's table
 	cargo bench -p trainer
 	cargo bench
+
+bench-serve: setup ## load and abuse of `infer serve`, beside a Python service; writes docs/serve.md (SOAK=30 for 30 minutes)
+	cargo build --profile bench -p infer
+	cargo run --profile bench -p benches --bin load -- --soak-minutes $(or $(SOAK),1)
 
 release-model: setup ## train with the best recipe on all of MNIST and release the run into models/
 	cargo run -p trainer -- --recipe best

@@ -15,6 +15,8 @@ main() {
   mkdir -p "$DEPS" "$DATA"
   tools
   python_checkers
+  python_clients
+  browser
   libtorch
   onnxruntime
   mnist
@@ -40,21 +42,44 @@ tools() {
   command -v g++ >/dev/null || command -v clang++ >/dev/null || missing+=(g++)
   python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   [ ${#missing[@]} = 0 ] && return
-  if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    apt-get -qq update && apt-get -qq install -y "${missing[@]}" >/dev/null
-    say tools "installed ${missing[*]} with apt"
-  else
-    fail "please install ${missing[*]} (on Debian or Ubuntu: sudo apt-get install ${missing[*]})"
+  apt_install "${missing[@]}" || fail "please install ${missing[*]} (on Debian or Ubuntu: sudo apt-get install ${missing[*]})"
+}
+
+# A browser for the tests of the page, and the load generator of its bench. Without them all else works.
+browser() {
+  local missing=()
+  command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
+  command -v wrk >/dev/null || missing+=(wrk)
+  if [ ${#missing[@]} != 0 ] && ! apt_install "${missing[@]}"; then
+    say browser "missing: please install ${missing[*]} (the tests of the page need chromium, the bench of the server wrk)"; return
   fi
+  say browser "chromium and wrk are here"
+}
+
+# As root, or where sudo asks for no password.
+apt_install() {
+  local sudo=
+  command -v apt-get >/dev/null || return 1
+  [ "$(id -u)" = 0 ] || sudo="sudo -n"
+  $sudo true 2>/dev/null && $sudo apt-get -qq update && $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "$@" >/dev/null || return 1
+  say apt "installed $*"
 }
 
 # For Python: onnx and onnxruntime check our ONNX files in the tests, tensorboard our metrics, and numpy reads the packaged
 # MNIST below.
 python_checkers() {
-  local to=$DEPS/python
-  local wanted="numpy onnx==1.22.0 onnxruntime==$ORT tensorboard==2.21.0"
+  python_packages python "80 MB" "numpy onnx==1.22.0 onnxruntime==$ORT tensorboard==2.21.0"
+}
+
+# Clients that check `infer serve` in the tests, and the usual Python service that its bench compares.
+python_clients() {
+  python_packages python-serve "80 MB" "tritonclient[http] prometheus-client schemathesis fastapi uvicorn pillow onnxruntime==$ORT"
+}
+
+python_packages() { # folder, size, packages
+  local to=$DEPS/$1 wanted=$3
   if [ "$(cat "$to/installed" 2>/dev/null)" != "$wanted" ]; then
-    wait_for python "the packages that check ONNX files and metrics, 80 MB"
+    wait_for python "$wanted, $2"
     rm -rf "$to"
     # shellcheck disable=SC2086
     python3 -m pip install -q --root-user-action=ignore --target "$to" $wanted || fail "pip could not install $wanted"

@@ -2,12 +2,13 @@
 //!
 //! [`engines`] loads the engines of `infer`. [`latency`] times subjects interleaved and [`stats`] summarises the times. A [`results::Row`] joins them with the
 //! accuracy of each digit; [`results`] keeps the rows in `benches/results.json`, and [`table`] puts them, as Markdown,
-//! between the markers of a document.
+//! between the markers of a document. [`serve`] measures servers.
 #![forbid(unsafe_code)]
 
 pub mod engines;
 pub mod latency;
 pub mod results;
+pub mod serve;
 pub mod stats;
 pub mod table;
 

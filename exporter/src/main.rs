@@ -11,10 +11,11 @@ use clap::{Parser, ValueEnum};
 use exporter::graph::{Options, export};
 use exporter::int8::{Report, gate};
 use exporter::quantize::calibrate;
+use exporter::triton;
 use exporter::verify::{Check, verify};
 use infer::verify::BATCHES;
 use models::mnist::{Part, Split};
-use models::onnx::{InputKind, MAX_BATCH};
+use models::onnx::{InputKind, MAX_BATCH, Model};
 use models::{artefact, golden};
 use source::Source;
 
@@ -28,8 +29,11 @@ const CALIBRATION_DIGITS: usize = 500;
 #[command(version, after_help = "Exit codes: 0 written, 1 failed, 2 wrong usage.")]
 struct Args {
     /// The ONNX file to write
-    #[arg(value_name = "MODEL.onnx", value_parser = model_path)]
-    model: PathBuf,
+    #[arg(value_name = "MODEL.onnx", value_parser = model_path, required_unless_present = "triton")]
+    model: Option<PathBuf>,
+    /// Write a model repository for Triton into this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    triton: Option<PathBuf>,
     /// Export these weights instead of the newest run's
     #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     weights: Option<PathBuf>,
@@ -79,7 +83,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<()> {
-    check_place(&args.model)?;
+    if let Some(model) = &args.model {
+        check_place(model)?;
+    }
     // Before any thread runs; without effect, ONNX Runtime is reported as missing.
     let _ = infer::engine::disable_telemetry();
     let source = Source::read(args.weights.as_deref(), &args.runs, args.golden.as_deref())?;
@@ -87,11 +93,27 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let onnx = export(&source.weights, &args.options()).to_bytes();
     let checks = verify(&onnx, &source.golden).context("the export is refused and nothing is written")?;
     let onnx = if args.int8 { int8(args, &source, &onnx)? } else { onnx };
-    artefact::write(&args.model, &onnx).with_context(|| format!("cannot write {}", args.model.display()))?;
+    let model = write(args, &onnx)?;
     checks.iter().for_each(note_check);
-    report(&args.model, &onnx).context("the file is written, but stdout fails")?;
-    note_next(&args.model, source.golden_path.as_deref());
+    report(&model, &onnx).context("the file is written, but stdout fails")?;
+    note_next(&model, source.golden_path.as_deref());
     Ok(())
+}
+
+/// Writes the file, alone or in a repository for Triton, and tells where it is.
+fn write(args: &Args, onnx: &[u8]) -> anyhow::Result<PathBuf> {
+    let context = |path: &Path| format!("cannot write {}", path.display());
+    match (&args.model, &args.triton) {
+        (_, Some(folder)) => {
+            let model = Model::from_bytes(onnx)?;
+            triton::write(folder, &model, onnx).with_context(|| context(folder))
+        }
+        (Some(model), None) => {
+            artefact::write(model, onnx).with_context(|| context(model))?;
+            Ok(model.clone())
+        }
+        (None, None) => unreachable!("clap asks for one of both"),
+    }
 }
 
 /// The graph in int8, calibrated on the first training digits and held against the f32 one on all test digits.

@@ -5,6 +5,8 @@ pub mod doctor;
 pub mod eval;
 pub mod info;
 mod letters;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod verify;
 
 use std::fs::{self, File};
@@ -82,10 +84,20 @@ impl ModelArgs {
 impl EngineArgs {
     /// The model on its engine.
     pub fn classifier(&self) -> anyhow::Result<Classifier> {
-        let (bytes, threads) = (self.model.read()?, self.threads.get());
+        self.open(&self.model.read()?, self.threads.get())
+    }
+
+    /// As many of them as there are threads, each on one.
+    #[cfg(feature = "serve")]
+    pub fn classifiers(&self) -> anyhow::Result<Vec<Classifier>> {
+        let bytes = self.model.read()?;
+        (0..self.threads.get()).map(|_| self.open(&bytes, 1)).collect()
+    }
+
+    fn open(&self, bytes: &[u8], threads: usize) -> anyhow::Result<Classifier> {
         let classifier = match self.kernels {
-            None => Classifier::open(self.engine, &bytes, threads),
-            Some(kernels) if self.engine == EngineKind::Native => Classifier::open_native(&bytes, threads, kernels),
+            None => Classifier::open(self.engine, bytes, threads),
+            Some(kernels) if self.engine == EngineKind::Native => Classifier::open_native(bytes, threads, kernels),
             Some(_) => bail!("--kernels are those of the native engine, not of {}", self.engine),
         };
         classifier.map_err(|error| match error.is_missing() {

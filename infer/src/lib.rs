@@ -17,13 +17,16 @@
 //! are read.
 //!
 //! Below it lies [`engine`]: the trait [`Engine`], which knows only numbers, and its implementations.
-//! [`verify`] proves that an engine computes what libtorch computed. The program `infer` puts a command line on all this.
+//! [`verify`] proves that an engine computes what libtorch computed. [`serve`] answers over HTTP. The program `infer` puts a
+//! command line on all this.
 #![deny(unsafe_code)]
 
 pub mod engine;
 pub mod folder;
 mod prediction;
 mod reading;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod verify;
 
 pub use models::{Digit, glyph};
@@ -32,7 +35,7 @@ pub use reading::{Answer, REJECT, Reading};
 
 use engine::{Engine, EngineError, EngineKind, KernelKind, Native};
 use models::onnx::{Contract, InputKind, Model};
-use models::{CLASSES, RELEASED_ONNX};
+use models::{CLASSES, PIXELS, RELEASED_ONNX};
 
 /// Digits per run of the engine: enough for every engine to be fast, and little memory.
 const BATCH: usize = 256;
@@ -41,8 +44,21 @@ const BATCH: usize = 256;
 pub struct Classifier {
     engine: Box<dyn Engine>,
     kind: EngineKind,
-    input: InputKind,
+    signature: Signature,
     contract: Option<Contract>,
+}
+
+/// What the model's graph takes and gives.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// Name of the input.
+    pub input_name: String,
+    /// What the input takes.
+    pub input: InputKind,
+    /// Name of the output of logits, `[n, CLASSES]`.
+    pub logits_name: String,
+    /// Divides the logits before the softmax.
+    pub temperature: f64,
 }
 
 impl Classifier {
@@ -77,9 +93,27 @@ impl Classifier {
         Classifier {
             engine,
             kind,
-            input: model.input,
+            signature: Signature {
+                input_name: model.input_name,
+                input: model.input,
+                logits_name: model.logits_name,
+                temperature: model
+                    .contract
+                    .as_ref()
+                    .map_or(1.0, |contract| contract.training.temperature),
+            },
             contract: model.contract,
         }
+    }
+
+    /// The engine that it runs on.
+    pub fn kind(&self) -> EngineKind {
+        self.kind
+    }
+
+    /// What the model's graph takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// What the model says of itself; `None` for a file that was not exported here.
@@ -101,21 +135,41 @@ impl Classifier {
     /// # Errors
     /// When the engine fails.
     pub fn classify_all(&mut self, digits: &[Digit]) -> Result<Vec<Prediction>, EngineError> {
-        let temperature = self.contract().map_or(1.0, |contract| contract.training.temperature);
         let mut predictions = Vec::with_capacity(digits.len());
         for digits in digits.chunks(BATCH) {
-            let mut logits = vec![0.0; digits.len() * CLASSES];
-            self.engine.run(&numbers(self.input, digits), &mut logits)?;
-            if !logits.iter().all(|logit| logit.is_finite()) {
-                return Err(EngineError::Run {
-                    engine: self.kind,
-                    problem: "its logits are not all finite".into(),
-                });
+            let logits = self.logits(&numbers(self.signature.input, digits))?;
+            for row in &logits {
+                predictions.push(prediction(self.kind, self.signature.temperature, row)?);
             }
-            let (rows, _) = logits.as_chunks::<CLASSES>();
-            predictions.extend(rows.iter().map(|row| Prediction::from_logits(row, temperature)));
         }
         Ok(predictions)
+    }
+
+    /// The logits of `[n, PIXELS]` numbers that the model's input takes; as many rows as digits.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    ///
+    /// # Panics
+    /// When the numbers are not those of whole digits.
+    pub fn logits(&mut self, numbers: &[f32]) -> Result<Vec<[f32; CLASSES]>, EngineError> {
+        let mut logits = vec![[0.0; CLASSES]; numbers.len() / PIXELS];
+        self.engine.run(numbers, logits.as_flattened_mut())?;
+        Ok(logits)
+    }
+}
+
+/// What an engine's logits say.
+///
+/// # Errors
+/// When they are not all finite.
+fn prediction(engine: EngineKind, temperature: f64, logits: &[f32; CLASSES]) -> Result<Prediction, EngineError> {
+    match logits.iter().all(|logit| logit.is_finite()) {
+        true => Ok(Prediction::from_logits(logits, temperature)),
+        false => Err(EngineError::Run {
+            engine,
+            problem: "its logits are not all finite".into(),
+        }),
     }
 }
 

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "serve")]
+use commands::serve;
 use commands::{classify, doctor, eval, info, verify};
 
 /// Name the digit in a picture
@@ -24,6 +26,8 @@ enum Command {
     Eval(eval::Args),
     Info(info::Args),
     Verify(verify::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     Doctor(doctor::Args),
 }
 
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Info(args) => info::run(args),
         Command::Verify(args) => verify::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         Command::Doctor(args) => doctor::run(args),
     };
     match result {

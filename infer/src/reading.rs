@@ -1,7 +1,8 @@
 //! A page of digits becomes a [`Reading`]: what stands there, how sure each digit is, and why where nothing does.
 
 use models::Digit;
-use models::glyph::{GlyphError, Page, Rect};
+use models::glyph::{Glyph, GlyphError, Page, Rect};
+use serde_json::{Map, Value, json};
 
 use crate::engine::EngineError;
 use crate::{Classifier, Prediction};
@@ -55,7 +56,48 @@ impl Reading {
         self.lines.iter().map(line).collect::<Vec<String>>().join("\n")
     }
 
-    fn new(lines: Vec<Vec<Answer>>, reject: f32) -> Reading {
+    /// The reading of a page, from the predictions of its digits in their order. A digit with less evidence than `reject`
+    /// is refused.
+    ///
+    /// # Panics
+    /// When there are fewer predictions than digits.
+    pub fn new(page: &Page, predictions: impl IntoIterator<Item = Prediction>, reject: f32) -> Reading {
+        let mut predictions = predictions.into_iter();
+        let mut answer = |glyph: &Glyph| {
+            let prediction = predictions.next().expect("there is a prediction for every digit");
+            Answer {
+                digit: glyph.digit,
+                refused: prediction.evidence < reject,
+                prediction,
+                bounds: glyph.bounds,
+            }
+        };
+        let lines = page.lines.iter();
+        Reading::of_lines(
+            lines.map(|line| line.iter().map(&mut answer).collect()).collect(),
+            reject,
+        )
+    }
+
+    /// The object that docs/json.md describes, without `file`.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let digits: Vec<Value> = self.digits().map(Answer::to_json).collect();
+        let refused = self.lines.iter().flatten().filter(|answer| answer.refused);
+        let refused: Vec<Value> = refused.map(Answer::to_json).collect();
+        let mut object = Map::new();
+        object.insert("text".into(), self.text().into());
+        if let [Value::Object(digit)] = &digits[..] {
+            for key in ["digit", "confidence", "probabilities"] {
+                object.insert(key.into(), digit[key].clone());
+            }
+        }
+        object.insert("digits".into(), digits.into());
+        object.insert("refused".into(), refused.into());
+        object.insert("reason".into(), self.reason.clone().into());
+        object
+    }
+
+    fn of_lines(lines: Vec<Vec<Answer>>, reject: f32) -> Reading {
         let answers = || lines.iter().flatten();
         let most = answers().map(|answer| answer.prediction.evidence).reduce(f32::max);
         let reason = answers().all(|answer| answer.refused).then(|| match most {
@@ -69,6 +111,17 @@ impl Reading {
 }
 
 impl Answer {
+    fn to_json(&self) -> Value {
+        let (prediction, bounds) = (&self.prediction, self.bounds);
+        json!({
+            "digit": prediction.digit,
+            "confidence": prediction.confidence,
+            "evidence": prediction.evidence,
+            "probabilities": prediction.probabilities,
+            "box": { "left": bounds.left, "top": bounds.top, "width": bounds.width, "height": bounds.height },
+        })
+    }
+
     fn character(&self) -> char {
         match self.refused {
             true => '?',
@@ -97,23 +150,7 @@ impl Classifier {
         let glyphs = pages.iter().flat_map(|page| page.lines.iter().flatten());
         let digits: Vec<Digit> = glyphs.map(|glyph| glyph.digit).collect();
         let mut predictions = self.classify_all(&digits)?.into_iter();
-        let mut answer = |glyph: &models::glyph::Glyph| {
-            let prediction = predictions.next().expect("there is a prediction for every digit");
-            Answer {
-                digit: glyph.digit,
-                refused: prediction.evidence < reject,
-                prediction,
-                bounds: glyph.bounds,
-            }
-        };
-        let readings = pages.iter().map(|page| {
-            let lines = page
-                .lines
-                .iter()
-                .map(|line| line.iter().map(&mut answer).collect())
-                .collect();
-            Reading::new(lines, reject)
-        });
+        let readings = pages.iter().map(|page| Reading::new(page, &mut predictions, reject));
         Ok(readings.collect())
     }
 }
@@ -147,7 +184,7 @@ mod tests {
                 .map(|&(digit, evidence)| answer(digit, evidence, 5.0))
                 .collect()
         };
-        Reading::new(lines.iter().map(line).collect(), 5.0)
+        Reading::of_lines(lines.iter().map(line).collect(), 5.0)
     }
 
     #[test]

@@ -22,7 +22,7 @@ use self::components::Components;
 use self::group::Group;
 use crate::{Digit, SIDE};
 
-pub use self::decode::MAX_FILE_BYTES;
+pub use self::decode::{MAX_FILE_BYTES, pixels};
 pub use self::rect::Rect;
 
 /// Longer side of the ink's bounding box in a digit, in pixels.

@@ -69,9 +69,9 @@ pub struct Settings {
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     #[arg(default_value_t = 0.0, default_value_if("recipe", "best", "0.005"))]
     pub label_smoothing: f64,
-    /// Divides the logits where probabilities are made of them; `trainer temperature` fits it [best: 0.8]
+    /// Divides the logits where probabilities are made of them; `trainer temperature` fits it [best: 0.68]
     #[arg(long, value_name = "T", value_parser = positive)]
-    #[arg(default_value_t = 1.0, default_value_if("recipe", "best", "0.8"))]
+    #[arg(default_value_t = 1.0, default_value_if("recipe", "best", "0.68"))]
     pub temperature: f64,
     /// How much of the averaged network a step keeps; 0 averages nothing [best: 0.998]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]

@@ -228,3 +228,17 @@ fn the_help_reads_well() {
     let help = Place::new().succeeds(&["--help"]).stdout;
     insta::assert_snapshot!(String::from_utf8(help).unwrap());
 }
+
+#[test]
+fn writes_a_repository_for_triton() {
+    let place = Place::new();
+    place.succeeds(&["--triton", "repository"]);
+    let graph = std::fs::read(place.path("repository/digits/1/model.onnx")).unwrap();
+    place.succeeds(&["model.onnx"]);
+    assert_eq!(graph, std::fs::read(place.path("model.onnx")).unwrap());
+    let config = || std::fs::read_to_string(place.path("repository/digits/config.pbtxt")).unwrap();
+    let any = config();
+    place.succeeds(&["--triton", "repository", "--batch", "4", "--input", "u8"]);
+    insta::assert_snapshot!(format!("{any}\n{}", config()));
+    place.fails(&["model.onnx", "--triton", "repository"], 2, "cannot be used with");
+}

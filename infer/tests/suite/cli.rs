@@ -24,7 +24,7 @@ fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/samples")
 }
 
-fn infer<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
+pub fn infer<A: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     Command::new(INFER).args(args).output().unwrap()
 }
 
@@ -37,7 +37,7 @@ fn stderr(output: &Output) -> &str {
 }
 
 #[track_caller]
-fn check(output: &Output, code: i32, said: &str) {
+pub fn check(output: &Output, code: i32, said: &str) {
     let text = format!("{}{}", stdout(output), stderr(output));
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(text.contains(said), "{text}");
@@ -53,13 +53,13 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 /// A picture without ink.
-fn blank() -> Vec<u8> {
+pub fn blank() -> Vec<u8> {
     [b"P5 28 28 255\n".as_slice(), &[255; 28 * 28]].concat()
 }
 
 #[test]
 fn help_reads_well() {
-    for command in ["", "classify", "eval", "info", "verify", "doctor"] {
+    for command in ["", "classify", "eval", "info", "verify", "serve", "doctor"] {
         let args = [command, "--help"].into_iter().filter(|arg| !arg.is_empty());
         let name = if command.is_empty() { "infer" } else { command };
         let output = Command::new(INFER).args(args).env("COLUMNS", "100").output().unwrap();
@@ -155,7 +155,7 @@ fn a_blank_picture_exits_with_3() {
 }
 
 /// `20` above `7`, from the samples.
-fn page() -> Vec<u8> {
+pub fn page() -> Vec<u8> {
     let mut page = image::GrayImage::from_pixel(400, 400, image::Luma([255]));
     for (digit, x, y) in [(2, 40, 30), (0, 200, 40), (7, 50, 220)] {
         let one = image::open(sample(digit)).unwrap().into_luma8();

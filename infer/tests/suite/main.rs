@@ -6,6 +6,8 @@ mod graphs;
 mod hostile;
 mod pictures;
 mod readme;
+#[cfg(feature = "serve")]
+mod serve;
 
 use std::io::Write;
 

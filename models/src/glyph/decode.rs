@@ -41,6 +41,14 @@ pub fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), GlyphError> {
     Ok((image, orientation))
 }
 
+/// Width times height as the picture's header says; `None` where nothing more than the header is read.
+pub fn pixels(bytes: &[u8]) -> Option<u64> {
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
+    let (width, height) = reader.into_dimensions().ok()?;
+    let pixels = u64::from(width) * u64::from(height);
+    (width <= MAX_SIDE && height <= MAX_SIDE && pixels <= MAX_DECODED_BYTES).then_some(pixels)
+}
+
 fn limits() -> Limits {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use infer::{Answer, Reading};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::commands::{Format, percent};
 
@@ -40,7 +40,11 @@ impl Table {
         let mut out = io::stdout().lock();
         match self.format {
             Format::Text => out.write_all(text_rows(&file, self.width, reading).as_bytes())?,
-            Format::Json => writeln!(out, "{}", json_row(&file, reading))?,
+            Format::Json => {
+                let mut row = reading.to_json();
+                row.insert("file".into(), file.into());
+                writeln!(out, "{}", Value::Object(row))?;
+            }
             Format::Csv => out.write_all(&csv_rows(&file, reading)?)?,
         }
         if self.show {
@@ -88,33 +92,6 @@ fn columns(answer: &Answer) -> String {
     let top: Vec<_> = top.map(|(digit, p)| format!("{digit} {:>8}", per_cent(p))).collect();
     let confidence = per_cent(prediction.confidence);
     format!("{:>5}  {confidence:>10}  {}", prediction.digit, top.join("  "))
-}
-
-/// The schema is in docs/json.md.
-fn json_row(file: &str, reading: &Reading) -> Value {
-    let digits: Vec<Value> = reading.digits().map(json_digit).collect();
-    let mut row = Map::new();
-    row.insert("file".into(), file.into());
-    row.insert("text".into(), reading.text().into());
-    if let [Value::Object(digit)] = &digits[..] {
-        for key in ["digit", "confidence", "probabilities"] {
-            row.insert(key.into(), digit[key].clone());
-        }
-    }
-    row.insert("digits".into(), digits.into());
-    row.insert("reason".into(), reading.reason.clone().into());
-    Value::Object(row)
-}
-
-fn json_digit(answer: &Answer) -> Value {
-    let (prediction, bounds) = (&answer.prediction, answer.bounds);
-    json!({
-        "digit": prediction.digit,
-        "confidence": prediction.confidence,
-        "evidence": prediction.evidence,
-        "probabilities": prediction.probabilities,
-        "box": { "left": bounds.left, "top": bounds.top, "width": bounds.width, "height": bounds.height },
-    })
 }
 
 /// A row for each digit; one with the reason where there is none.

@@ -1,0 +1,172 @@
+//! Takes the digits of several requests through an engine together. Each engine has a thread of its own, which collects
+//! what waits in the one bounded queue; an error is told to those whom it concerns.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use models::{CLASSES, PIXELS};
+use prometheus::{Histogram, IntGauge};
+use tokio::sync::oneshot;
+
+use super::Settings;
+use super::metrics::Metrics;
+use super::refusal::Refusal;
+use super::timing::{Stage, Timing};
+use crate::Classifier;
+
+/// From so many digits on, nothing is added to a batch: engines are no faster with more.
+const BATCH: usize = 64;
+
+/// The queue before the engines.
+pub struct Batcher {
+    queue: SyncSender<Job>,
+    waiting: IntGauge,
+}
+
+/// The digits of one request.
+struct Job {
+    /// As the model's input takes them, `[n, PIXELS]`.
+    numbers: Vec<f32>,
+    since: Instant,
+    answer: oneshot::Sender<Result<Answer, String>>,
+}
+
+impl Job {
+    fn digits(&self) -> usize {
+        self.numbers.len() / PIXELS
+    }
+}
+
+/// What the engine makes of a job.
+struct Answer {
+    logits: Vec<[f32; CLASSES]>,
+    queued: Duration,
+    ran: Duration,
+}
+
+impl Batcher {
+    /// Starts a thread for every classifier. They end when the batcher is dropped.
+    pub fn new(classifiers: Vec<Classifier>, settings: &Settings, metrics: &Metrics) -> Batcher {
+        let (queue, jobs) = sync_channel(settings.queue);
+        let jobs = Arc::new(Jobs {
+            queue: Mutex::new(jobs),
+            waiting: metrics.engine_queue.clone(),
+            workers: classifiers.len(),
+            max_delay: settings.max_delay,
+        });
+        for classifier in classifiers {
+            let (jobs, batches) = (jobs.clone(), metrics.batches.clone());
+            thread::spawn(move || work(classifier, &jobs, &batches));
+        }
+        Batcher {
+            queue,
+            waiting: metrics.engine_queue.clone(),
+        }
+    }
+
+    /// The logits of digits, `[n, PIXELS]` in the numbers that the model's input takes.
+    ///
+    /// # Errors
+    /// When the queue is full, or the engine fails.
+    pub async fn run(&self, numbers: Vec<f32>, timing: &mut Timing) -> Result<Vec<[f32; CLASSES]>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let since = Instant::now();
+        self.waiting.inc();
+        let job = Job { numbers, since, answer };
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(job) {
+            self.waiting.dec();
+            return Err(Refusal::Busy);
+        }
+        let answer = answered
+            .await
+            .map_err(|_| Refusal::Internal("the engine has stopped".into()))?;
+        let answer = answer.map_err(Refusal::Internal)?;
+        timing.set(Stage::Queue, answer.queued);
+        timing.set(Stage::Infer, answer.ran);
+        Ok(answer.logits)
+    }
+}
+
+/// The workers' end of the queue.
+struct Jobs {
+    queue: Mutex<Receiver<Job>>,
+    waiting: IntGauge,
+    workers: usize,
+    max_delay: Duration,
+}
+
+impl Jobs {
+    /// The first job, those that wait behind it up to this worker's share, and those that come within the delay; `None` when
+    /// the server stops. One worker collects at a time.
+    fn collect(&self) -> Option<Vec<Job>> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = queue.recv().ok()?;
+        // Without a delay the others get their share of what waits.
+        let share = match self.max_delay.is_zero() {
+            true => (self.waiting.get().max(1) as usize).div_ceil(self.workers),
+            false => BATCH,
+        };
+        let deadline = Instant::now() + self.max_delay;
+        let mut digits = first.digits();
+        let mut jobs = vec![first];
+        while digits < BATCH && jobs.len() < share {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(job) = queue.recv_timeout(left) else { break };
+            digits += job.digits();
+            jobs.push(job);
+        }
+        self.waiting.sub(jobs.len() as i64);
+        // Whoever does not wait any more needs no answer.
+        jobs.retain(|job| !job.answer.is_closed());
+        Some(jobs)
+    }
+}
+
+fn work(mut classifier: Classifier, jobs: &Jobs, batches: &Histogram) {
+    while let Some(jobs) = jobs.collect() {
+        if jobs.is_empty() {
+            continue;
+        }
+        let start = Instant::now();
+        let logits = match &jobs[..] {
+            [job] => logits(&mut classifier, &job.numbers),
+            jobs => {
+                let all: Vec<f32> = jobs.iter().flat_map(|job| &job.numbers).copied().collect();
+                logits(&mut classifier, &all)
+            }
+        };
+        batches.observe(jobs.iter().map(Job::digits).sum::<usize>() as f64);
+        answer(jobs, logits, start);
+    }
+}
+
+/// Runs the engine, at most [`BATCH`] digits a time. A foreign engine's panic is an error like any other.
+fn logits(classifier: &mut Classifier, numbers: &[f32]) -> Result<Vec<[f32; CLASSES]>, String> {
+    let mut logits = Vec::with_capacity(numbers.len() / PIXELS);
+    for numbers in numbers.chunks(BATCH * PIXELS) {
+        let part = catch_unwind(AssertUnwindSafe(|| classifier.logits(numbers)));
+        let part = part.map_err(|_| format!("{} panics", classifier.kind()))?;
+        logits.extend(part.map_err(|error| error.to_string())?);
+    }
+    Ok(logits)
+}
+
+/// Gives every job its rows.
+fn answer(jobs: Vec<Job>, logits: Result<Vec<[f32; CLASSES]>, String>, start: Instant) {
+    let ran = start.elapsed();
+    let mut first = 0;
+    for job in jobs {
+        let rows = first..first + job.digits();
+        first = rows.end;
+        let answer = logits.as_ref().map_err(String::clone).map(|logits| Answer {
+            logits: logits[rows].to_vec(),
+            queued: start - job.since,
+            ran,
+        });
+        // Nobody listens where the client has gone.
+        let _ = job.answer.send(answer);
+    }
+}

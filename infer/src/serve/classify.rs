@@ -1,0 +1,150 @@
+//! `POST /classify`: a picture in, what is read on it out, as docs/json.md has it.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::stream;
+use models::glyph::{self, GlyphError, Page};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::App;
+use super::front::Size;
+use super::refusal::Refusal;
+use super::timing::{Stage, Timing};
+use crate::{Answer, Prediction, Reading, numbers, prediction};
+
+/// Pictures with more pixels are read one at a time.
+const LARGE: u64 = 2_000_000;
+
+/// What may be asked in the address.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Asked {
+    /// Only the largest digit.
+    single: bool,
+    /// Also the 28x28 pixels that the network sees.
+    pixels: bool,
+}
+
+/// `POST /classify`
+pub async fn classify(
+    State(app): State<App>,
+    query: Result<Query<Asked>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Refusal> {
+    let Query(asked) = query.map_err(|error| Refusal::Invalid(error.body_text()))?;
+    let mut timing = Timing::start();
+    let start = Instant::now();
+    let body = app.0.bodies.read(&headers, body).await?;
+    timing.set(Stage::Receive, start.elapsed());
+
+    let picture = picture(&headers, &body.bytes).await?;
+    let size = match glyph::pixels(&picture) {
+        Some(pixels) if pixels > LARGE => Size::Large,
+        _ => Size::Small,
+    };
+    // The body goes with the work, so that its memory is counted until it is free.
+    let read = app.0.front.run(size, move || {
+        let _body = body;
+        read(&picture, asked)
+    });
+    let (work, waited) = read.await?;
+    timing.set(Stage::Wait, waited);
+    work.stages
+        .into_iter()
+        .for_each(|(stage, time)| timing.set(stage, time));
+
+    let reading = match work.page {
+        Ok(page) => answer(&app, page, &mut timing).await?,
+        Err(reason) if reason.is_no_digit() => Reading::none(&reason),
+        Err(error @ GlyphError::TooLarge) => return Err(Refusal::PictureTooLarge(error.to_string())),
+        Err(error) => return Err(Refusal::Unsupported(error.to_string())),
+    };
+    app.0.metrics.timed(&timing);
+    let mut object = reading.to_json();
+    if asked.pixels {
+        add_pixels(&mut object, &reading);
+    }
+    object.insert("timing_us".into(), timing.to_json());
+    Ok(Json(Value::Object(object)))
+}
+
+/// The picture's bytes: the body, or the one file in a form.
+async fn picture(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Refusal> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let Some(content_type) = content_type.filter(|value| value.starts_with("multipart/form-data")) else {
+        return Ok(body.clone());
+    };
+    let invalid = |error: multer::Error| Refusal::Invalid(format!("the form cannot be read: {error}"));
+    let boundary = multer::parse_boundary(content_type).map_err(invalid)?;
+    let mut form = multer::Multipart::new(stream::iter([Ok::<_, Infallible>(body.clone())]), boundary);
+    let field = form.next_field().await.map_err(invalid)?;
+    let field = field.ok_or_else(|| Refusal::Invalid("the form is empty: send one picture in it".into()))?;
+    let picture = field.bytes().await.map_err(invalid)?;
+    match form.next_field().await.map_err(invalid)? {
+        None => Ok(picture),
+        Some(_) => Err(Refusal::Invalid(
+            "the form has several fields: send one picture a request".into(),
+        )),
+    }
+}
+
+/// What the front end makes of a picture, and how long that takes.
+struct Work {
+    page: Result<Page, GlyphError>,
+    stages: Vec<(Stage, std::time::Duration)>,
+}
+
+fn read(picture: &[u8], asked: Asked) -> Work {
+    let start = Instant::now();
+    let mut decoded = None;
+    let page = glyph::read_watched(picture, &mut |step, _| {
+        if step == "grey" {
+            decoded = Some(start.elapsed());
+        }
+    });
+    let whole = start.elapsed();
+    let stages = match decoded {
+        Some(decoded) => vec![(Stage::Decode, decoded), (Stage::Find, whole - decoded)],
+        None => vec![(Stage::Decode, whole)],
+    };
+    let page = page.map(|page| if asked.single { page.single() } else { page });
+    Work { page, stages }
+}
+
+async fn answer(app: &App, page: Page, timing: &mut Timing) -> Result<Reading, Refusal> {
+    let digits: Vec<_> = page.lines.iter().flatten().map(|glyph| glyph.digit).collect();
+    let logits = app
+        .0
+        .batcher
+        .run(numbers(app.0.signature.input, &digits), timing)
+        .await?;
+    let predictions: Result<Vec<Prediction>, _> = logits
+        .iter()
+        .map(|row| prediction(app.0.kind, app.0.signature.temperature, row))
+        .collect();
+    let predictions = predictions.map_err(|error| Refusal::Internal(error.to_string()))?;
+    Ok(Reading::new(&page, predictions, app.0.reject))
+}
+
+/// Adds to every digit its pixels in base64, 784 bytes row by row.
+fn add_pixels(object: &mut Map<String, Value>, reading: &Reading) {
+    let answers = || reading.lines.iter().flatten();
+    let mut add = |key: &str, answers: &mut dyn Iterator<Item = &Answer>| {
+        let digits = object[key].as_array_mut().expect("both are lists");
+        for (digit, answer) in digits.iter_mut().zip(answers) {
+            digit["pixels"] = BASE64_STANDARD.encode(answer.digit.0).into();
+        }
+    };
+    add("digits", &mut answers().filter(|answer| !answer.refused));
+    add("refused", &mut answers().filter(|answer| answer.refused));
+}
