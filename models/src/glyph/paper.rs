@@ -7,13 +7,23 @@ use image::{DynamicImage, GrayImage, RgbaImage};
 const MAX_PIXELS: u64 = 1_000_000;
 /// A colour channel is taken for grey where it spreads this much wider than brightness, as with green ink on red.
 const CHANNEL_GAIN: f64 = 2.0;
+/// Pixels that are added up at once: their squares fit into 32 bits, and they stay in the cache.
+const BLOCK: usize = 4096;
 
 /// Grey levels of the upright picture, shrunk by the whole factor that is returned with them.
 pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, u32) {
-    let factor = factor(image.width(), image.height());
-    let mut small = DynamicImage::ImageRgba8(shrink(image, factor));
-    small.apply_orientation(orientation);
-    (clearest(&on_paper(small.into_rgba8())), factor)
+    let (width, height) = (image.width(), image.height());
+    let factor = factor(width, height);
+    let levels = match image {
+        large if factor > 1 => clearest(on_paper(shrink(large, factor)).as_chunks::<4>().0),
+        DynamicImage::ImageLuma8(grey) => grey.into_raw(),
+        DynamicImage::ImageRgb8(opaque) => clearest(opaque.as_chunks::<3>().0),
+        other => clearest(on_paper(other.into_rgba8()).as_chunks::<4>().0),
+    };
+    let grey = GrayImage::from_raw(width / factor, height / factor, levels).expect("there is a level for every pixel");
+    let mut upright = DynamicImage::ImageLuma8(grey);
+    upright.apply_orientation(orientation);
+    (upright.into_luma8(), factor)
 }
 
 fn factor(width: u32, height: u32) -> u32 {
@@ -26,7 +36,6 @@ fn factor(width: u32, height: u32) -> u32 {
 /// Means of `factor` x `factor` pixels, colour weighted by opacity.
 fn shrink(image: DynamicImage, factor: u32) -> RgbaImage {
     match image {
-        whole if factor == 1 => whole.into_rgba8(),
         DynamicImage::ImageLuma8(image) => means(&image, factor, |&[luma]| [luma, luma, luma, 255]),
         DynamicImage::ImageRgb8(image) => means(&image, factor, |&[r, g, b]| [r, g, b, 255]),
         other => means(&other.into_rgba8(), factor, |&rgba| rgba),
@@ -97,25 +106,30 @@ fn brightness([r, g, b]: [u8; 3]) -> u8 {
     ((77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b) + 128) >> 8) as u8
 }
 
-/// Brightness, or the channel that shows far more than brightness does.
-fn clearest(image: &RgbaImage) -> GrayImage {
-    let pixels = image.as_chunks::<4>().0;
-    let mut spreads = [Spread::default(); 4];
-    for &[r, g, b, _] in pixels {
-        for (spread, level) in spreads.iter_mut().zip([r, g, b, brightness([r, g, b])]) {
-            spread.add(level);
+/// Brightness, or the channel that shows far more than brightness does, of pixels that start with red, green and blue.
+fn clearest<const N: usize>(pixels: &[[u8; N]]) -> Vec<u8> {
+    let mut levels = vec![0; pixels.len()];
+    let mut spreads = [Spread::default(); 3];
+    let mut grey = Spread::default();
+    for (pixels, levels) in pixels.chunks(BLOCK).zip(levels.chunks_mut(BLOCK)) {
+        for (level, pixel) in levels.iter_mut().zip(pixels) {
+            *level = brightness([pixel[0], pixel[1], pixel[2]]);
+        }
+        grey.add(levels.iter().copied());
+        for (channel, spread) in spreads.iter_mut().enumerate() {
+            spread.add(pixels.iter().map(|pixel| pixel[channel]));
         }
     }
-    let [r, g, b, grey] = spreads.map(|spread| spread.deviation());
-    let widest = r.max(g).max(b);
-    let channel = [r, g, b]
-        .iter()
-        .position(|&one| one == widest && widest > CHANNEL_GAIN * grey);
-    let levels = match channel {
-        Some(channel) => pixels.iter().map(|pixel| pixel[channel]).collect(),
-        None => pixels.iter().map(|&[r, g, b, _]| brightness([r, g, b])).collect(),
-    };
-    GrayImage::from_raw(image.width(), image.height(), levels).expect("there is a level for every pixel")
+    let deviations = spreads.map(Spread::deviation);
+    let widest = deviations.into_iter().fold(0.0, f64::max);
+    if widest > CHANNEL_GAIN * grey.deviation() {
+        let channel = deviations.iter().position(|&one| one == widest);
+        let channel = channel.expect("one of the channels is the widest");
+        for (level, pixel) in levels.iter_mut().zip(pixels) {
+            *level = pixel[channel];
+        }
+    }
+    levels
 }
 
 /// Levels added up.
@@ -127,11 +141,16 @@ struct Spread {
 }
 
 impl Spread {
-    fn add(&mut self, level: u8) {
-        let level = u64::from(level);
-        self.n += 1;
-        self.sum += level;
-        self.squares += level * level;
+    /// Adds up to [`BLOCK`] levels.
+    fn add(&mut self, levels: impl ExactSizeIterator<Item = u8>) {
+        self.n += levels.len() as u64;
+        let (mut sum, mut squares) = (0, 0);
+        for level in levels.map(u32::from) {
+            sum += level;
+            squares += level * level;
+        }
+        self.sum += u64::from(sum);
+        self.squares += u64::from(squares);
     }
 
     /// Standard deviation of the levels.
