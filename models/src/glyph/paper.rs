@@ -95,8 +95,13 @@ fn on_paper(mut image: RgbaImage) -> RgbaImage {
     let paper = if opaque_is_light == mostly_opaque { 255 } else { 0 };
     for pixel in image.as_chunks_mut::<4>().0 {
         let [r, g, b, alpha] = pixel.map(u32::from);
-        let laid = [r, g, b].map(|value| ((value * alpha + paper * (255 - alpha) + 127) / 255) as u8);
-        *pixel = [laid[0], laid[1], laid[2], 255];
+        let laid = |value: u32| ((value * alpha + paper * (255 - alpha) + 127) / 255) as u8;
+        let [r, g, b] = match alpha {
+            0 => [paper as u8; 3],
+            255 => continue,
+            _ => [r, g, b].map(laid),
+        };
+        *pixel = [r, g, b, 255];
     }
     image
 }
