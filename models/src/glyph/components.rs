@@ -208,7 +208,7 @@ mod tests {
     fn marks_that_meet_late_are_one() {
         let found = Components::find(&picture(&["#.#.#..#", "#.#.#..#", "#.###..#", "##......"]), 128, 128);
         let areas: Vec<u32> = found.list.iter().map(|mark| mark.area).collect();
-        assert_eq!(areas, [11, 3]);
+        assert_eq!(areas, [12, 3]);
         assert_eq!(found.labels[..8], [1, 0, 1, 0, 1, 0, 0, 2]);
         assert_eq!(found.list[0].bounds.right(), 5);
     }
