@@ -1,4 +1,7 @@
-//! Ink that hangs together, found by flooding.
+//! Ink that hangs together: runs of ink in each row, joined where they touch a run of the row above.
+
+use std::iter;
+use std::ops::Range;
 
 use image::GrayImage;
 
@@ -27,17 +30,33 @@ impl Components {
     /// Finds the marks whose pixels are at least at `threshold`. Fainter ink from `faint` on tells which marks hang
     /// together where the pen barely touched the paper.
     pub fn find(ink: &GrayImage, threshold: u8, faint: u8) -> Components {
-        let mut found = flooded(ink, threshold);
-        let bridges = flooded(ink, faint).labels;
-        for (&label, bridge) in found.labels.iter().zip(bridges) {
-            if let Some(mark) = (label as usize)
-                .checked_sub(1)
-                .and_then(|index| found.list.get_mut(index))
-            {
-                mark.bridge = bridge;
+        let width = ink.width() as usize;
+        let (mut firm_runs, mut faint_runs) = (Vec::new(), Vec::new());
+        let mut holders = Vec::new();
+        for (row, levels) in ink.chunks_exact(width.max(1)).enumerate() {
+            for held in runs(levels, faint) {
+                for firm in runs(&levels[held.clone()], threshold) {
+                    firm_runs.push(Run::new(row, held.start + firm.start..held.start + firm.end));
+                    holders.push(faint_runs.len());
+                }
+                faint_runs.push(Run::new(row, held));
             }
         }
-        found
+        let (marks, bridges) = (numbered(&firm_runs), numbered(&faint_runs));
+        let mut labels = vec![0; ink.len()];
+        let mut list: Vec<Component> = Vec::new();
+        for ((run, mark), holder) in firm_runs.iter().zip(marks).zip(holders) {
+            match list.get_mut(mark as usize) {
+                Some(component) => component.add(run),
+                None => list.push(Component {
+                    bounds: run.bounds(),
+                    area: run.len(),
+                    bridge: bridges[holder],
+                }),
+            }
+            labels[run.row as usize * width..][run.columns()].fill(mark + 1);
+        }
+        Components { labels, list }
     }
 
     /// Tells for the index of a pixel whether it is ground or belongs to one of the `members`.
@@ -51,46 +70,113 @@ impl Components {
     }
 }
 
-fn flooded(ink: &GrayImage, threshold: u8) -> Components {
-    let (width, height) = (ink.width() as usize, ink.height() as usize);
-    let levels = ink.as_raw();
-    let mut labels = vec![0u32; width * height];
-    let mut list = Vec::new();
-    let mut open = Vec::new();
-    for start in 0..labels.len() {
-        if levels[start] < threshold || labels[start] != 0 {
-            continue;
-        }
-        let label = list.len() as u32 + 1;
-        let (mut left, mut right, mut bottom, mut area) = (width, 0, 0, 0);
-        labels[start] = label;
-        open.push(start);
-        while let Some(place) = open.pop() {
-            let (x, y) = (place % width, place / width);
-            (left, right, bottom) = (left.min(x), right.max(x), bottom.max(y));
-            area += 1;
-            for row in y.saturating_sub(1)..=(y + 1).min(height - 1) {
-                for near in row * width + x.saturating_sub(1)..=row * width + (x + 1).min(width - 1) {
-                    if labels[near] == 0 && levels[near] >= threshold {
-                        labels[near] = label;
-                        open.push(near);
-                    }
-                }
-            }
-        }
-        let top = start / width;
-        list.push(Component {
-            bounds: Rect {
-                left: left as u32,
-                top: top as u32,
-                width: (right - left + 1) as u32,
-                height: (bottom - top + 1) as u32,
-            },
-            area,
-            bridge: 0,
-        });
+impl Component {
+    fn add(&mut self, run: &Run) {
+        self.bounds = self.bounds.union(&run.bounds());
+        self.area += run.len();
     }
-    Components { labels, list }
+}
+
+/// Ink side by side in a row.
+struct Run {
+    row: u32,
+    left: u32,
+    /// The column after the last.
+    right: u32,
+}
+
+impl Run {
+    fn new(row: usize, columns: Range<usize>) -> Run {
+        Run {
+            row: row as u32,
+            left: columns.start as u32,
+            right: columns.end as u32,
+        }
+    }
+
+    fn len(&self) -> u32 {
+        self.right - self.left
+    }
+
+    fn columns(&self) -> Range<usize> {
+        self.left as usize..self.right as usize
+    }
+
+    fn bounds(&self) -> Rect {
+        Rect {
+            left: self.left,
+            top: self.row,
+            width: self.len(),
+            height: 1,
+        }
+    }
+}
+
+/// The runs of levels that are at least at `threshold`.
+fn runs(levels: &[u8], threshold: u8) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    iter::from_fn(move || {
+        let start = end + ground(&levels[end..], threshold);
+        let ink = levels[start..].iter().take_while(|&&level| level >= threshold);
+        end = start + ink.count();
+        (start < end).then_some(start..end)
+    })
+}
+
+/// How many levels there are before the first that is at `threshold`.
+fn ground(levels: &[u8], threshold: u8) -> usize {
+    // Whole blocks at once, which compilers make fast.
+    let blocks = levels.as_chunks::<32>().0.iter();
+    let is_ground = |block: &&[u8; 32]| block.iter().fold(0, |most, &level| level.max(most)) < threshold;
+    let skipped = 32 * blocks.take_while(is_ground).count();
+    let rest = levels[skipped..].iter().take_while(|&&level| level < threshold);
+    skipped + rest.count()
+}
+
+/// Numbers the marks in the order in which they are met, and tells for each run of which it is. The runs come row by
+/// row from the left.
+fn numbered(runs: &[Run]) -> Vec<u32> {
+    let mut parents: Vec<u32> = (0..runs.len() as u32).collect();
+    let mut above = 0;
+    for (index, run) in runs.iter().enumerate() {
+        // What ends above or before this run touches none of the next ones either.
+        while (runs[above].row + 1, runs[above].right) < (run.row, run.left) {
+            above += 1;
+        }
+        let touching = |other: &&Run| other.row < run.row && other.left <= run.right;
+        let n_touching = runs[above..].iter().take_while(touching).count();
+        for other in above..above + n_touching {
+            join(&mut parents, index as u32, other as u32);
+        }
+    }
+    let mut n_marks = 0;
+    for index in 0..parents.len() {
+        // Parents come before their children, and have their numbers already.
+        let parent = parents[index] as usize;
+        parents[index] = if parent == index {
+            n_marks += 1;
+            n_marks - 1
+        } else {
+            parents[parent]
+        };
+    }
+    parents
+}
+
+/// Joins the marks of two runs, under the first run of both.
+fn join(parents: &mut [u32], one: u32, other: u32) {
+    let (one, other) = (first(parents, one), first(parents, other));
+    parents[one.max(other) as usize] = one.min(other);
+}
+
+/// The first run of a run's mark. Halves the way to it for the next time.
+fn first(parents: &mut [u32], mut run: u32) -> u32 {
+    while parents[run as usize] != run {
+        let parent = parents[run as usize];
+        parents[run as usize] = parents[parent as usize];
+        run = parents[run as usize];
+    }
+    run
 }
 
 #[cfg(test)]
@@ -116,6 +202,27 @@ mod tests {
         assert_eq!(left.bridge, right.bridge);
         assert_ne!(found.list[0].bridge, left.bridge);
         assert_eq!(found.list[3].bounds.bottom(), 4);
+    }
+
+    #[test]
+    fn marks_that_meet_late_are_one() {
+        let found = Components::find(&picture(&["#.#.#..#", "#.#.#..#", "#.###..#", "##......"]), 128, 128);
+        let areas: Vec<u32> = found.list.iter().map(|mark| mark.area).collect();
+        assert_eq!(areas, [12, 3]);
+        assert_eq!(found.labels[..8], [1, 0, 1, 0, 1, 0, 0, 2]);
+        assert_eq!(found.list[0].bounds.right(), 5);
+    }
+
+    #[test]
+    fn ink_is_found_beyond_wide_ground() {
+        for place in [0, 31, 32, 63, 64, 99] {
+            let ink = GrayImage::from_fn(100, 2, |x, _| image::Luma([if x == place { 255 } else { 0 }]));
+            let found = Components::find(&ink, 128, 64);
+            assert_eq!(
+                (found.list.len(), found.list[0].bounds.left, found.list[0].area),
+                (1, place, 2)
+            );
+        }
     }
 
     #[test]

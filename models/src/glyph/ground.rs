@@ -51,13 +51,21 @@ pub fn frame_is_light(grey: &GrayImage) -> bool {
 
 /// `255 * (ground - grey) / ground` where it is positive.
 fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
-    let width = grey.width() as usize;
-    let columns: Vec<Between> = (0..width).map(|x| Between::new(x, ground.cell, ground.width)).collect();
-    let mut line = vec![0.0; ground.width];
-    for (y, row) in grey.chunks_exact_mut(width).enumerate() {
-        ground.line(Between::new(y, ground.cell, ground.height), &mut line);
-        for (level, column) in row.iter_mut().zip(&columns) {
-            let light = column.mix(&line);
+    let (width, height) = (grey.width() as usize, grey.height() as usize);
+    let columns = spans(width, ground.cell, ground.width);
+    let rows = spans(height, ground.cell, ground.height);
+    let heights = rows
+        .iter()
+        .flat_map(|span| span.parts.iter().map(move |&part| (span, part)));
+    let (mut line, mut lights) = (Vec::new(), Vec::new());
+    for (levels, (span, part)) in grey.chunks_exact_mut(width).zip(heights) {
+        ground.line(span, part, &mut line);
+        lights.clear();
+        for span in &columns {
+            let (first, second) = (line[span.first], line[span.second]);
+            lights.extend(span.parts.iter().map(|part| first + (second - first) * part));
+        }
+        for (level, light) in levels.iter_mut().zip(&lights) {
             let taken = (light - f32::from(*level)) / light.max(DARKEST_GROUND);
             *level = (taken * 255.0 + 0.5) as u8;
         }
@@ -65,27 +73,26 @@ fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
     grey
 }
 
-/// Where a pixel lies between the centres of two neighbouring cells.
-struct Between {
+/// The pixels between the centres of two neighbouring cells.
+struct Span {
     first: usize,
     second: usize,
-    part: f32,
+    /// For each pixel how far it is on its way from the first centre to the second.
+    parts: Vec<f32>,
 }
 
-impl Between {
-    fn new(pixel: usize, cell: usize, cells: usize) -> Between {
-        let place = ((pixel as f32 + 0.5) / cell as f32 - 0.5).clamp(0.0, (cells - 1) as f32);
-        let first = place as usize;
-        Between {
+fn spans(pixels: usize, cell: usize, cells: usize) -> Vec<Span> {
+    let place = |pixel| ((pixel as f32 + 0.5) / cell as f32 - 0.5).clamp(0.0, (cells - 1) as f32);
+    let places: Vec<f32> = (0..pixels).map(place).collect();
+    let span = |places: &[f32]| {
+        let first = places[0] as usize;
+        Span {
             first,
             second: (first + 1).min(cells - 1),
-            part: place - first as f32,
+            parts: places.iter().map(|place| place - first as f32).collect(),
         }
-    }
-
-    fn mix(&self, values: &[f32]) -> f32 {
-        values[self.first] + (values[self.second] - values[self.first]) * self.part
-    }
+    };
+    places.chunk_by(|a, b| *a as usize == *b as usize).map(span).collect()
 }
 
 /// Means of square cells, row by row.
@@ -166,15 +173,15 @@ impl Coarse {
     /// Morphological closing: what is dark and narrower than the window takes the level of its surroundings, while
     /// shadows and their edges stay.
     fn closed(&self, radius: usize) -> Coarse {
-        let wide = self.filtered(radius, |a, b| if a > b { a } else { b });
-        wide.filtered(radius, |a, b| if a < b { a } else { b })
+        let wide = self.filtered(radius, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
+        wide.filtered(radius, f32::INFINITY, |a, b| if a < b { a } else { b })
     }
 
-    /// The greatest or the least level within `radius` cells in both directions.
-    fn filtered(&self, radius: usize, pick: impl Fn(f32, f32) -> f32) -> Coarse {
-        let across = running(&self.levels, self.width, radius, &pick);
-        let down = running(&transposed(&across, self.width), self.height, radius, &pick);
-        self.with(transposed(&down, self.height))
+    /// The greatest or the least level within `radius` cells in both directions; `none` is what lies beyond the border.
+    fn filtered(&self, radius: usize, none: f32, pick: impl Fn(f32, f32) -> f32) -> Coarse {
+        let down = running(&self.levels, self.width, radius, none, &pick);
+        let across = running(&transposed(&down, self.width), self.height, radius, none, &pick);
+        self.with(transposed(&across, self.height))
     }
 
     /// How much neighbouring cells differ, in total.
@@ -190,37 +197,38 @@ impl Coarse {
     }
 
     /// The row of levels at a height between two rows of cells.
-    fn line(&self, at: Between, line: &mut [f32]) {
+    fn line(&self, between: &Span, part: f32, line: &mut Vec<f32>) {
         let row = |index: usize| &self.levels[index * self.width..][..self.width];
-        for (level, (first, second)) in line.iter_mut().zip(row(at.first).iter().zip(row(at.second))) {
-            *level = first + (second - first) * at.part;
-        }
+        let cells = row(between.first).iter().zip(row(between.second));
+        line.clear();
+        line.extend(cells.map(|(first, second)| first + (second - first) * part));
     }
 }
 
-/// Picks among the levels within `radius` of each place of each row.
-fn running(levels: &[f32], width: usize, radius: usize, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
-    let mut picked = levels.to_vec();
-    for (row, best) in levels.chunks_exact(width).zip(picked.chunks_exact_mut(width)) {
-        for distance in 1..=radius.min(width - 1) {
-            // All places of a row at once, which compilers make fast.
-            let near = width - distance;
-            best[..near]
-                .iter_mut()
-                .zip(&row[distance..])
-                .for_each(|(best, &level)| *best = pick(*best, level));
-            best[distance..]
-                .iter_mut()
-                .zip(&row[..near])
-                .for_each(|(best, &level)| *best = pick(*best, level));
-        }
+/// Picks among the levels within `radius` of each place of each column, and `none` beyond the border.
+fn running(levels: &[f32], width: usize, radius: usize, none: f32, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+    let beyond = vec![none; radius * width];
+    let mut picked = [&beyond, levels, &beyond].concat();
+    let (mut rows, window) = (1, 2 * radius + 1);
+    // Each level is the pick of `rows` rows from its own on, and two picks make one of up to twice as many.
+    while rows < window {
+        let more = rows.min(window - rows);
+        let below = &picked[more * width..];
+        picked = picked.iter().zip(below).map(|(&a, &b)| pick(a, b)).collect();
+        rows += more;
     }
     picked
 }
 
 fn transposed(levels: &[f32], width: usize) -> Vec<f32> {
-    let columns = (0..width).flat_map(|x| levels.iter().skip(x).step_by(width));
-    columns.copied().collect()
+    let height = levels.len() / width;
+    let mut columns = vec![0.0; levels.len()];
+    for (y, row) in levels.chunks_exact(width).enumerate() {
+        for (x, &level) in row.iter().enumerate() {
+            columns[x * height + y] = level;
+        }
+    }
+    columns
 }
 
 #[cfg(test)]

@@ -7,13 +7,23 @@ use image::{DynamicImage, GrayImage, RgbaImage};
 const MAX_PIXELS: u64 = 1_000_000;
 /// A colour channel is taken for grey where it spreads this much wider than brightness, as with green ink on red.
 const CHANNEL_GAIN: f64 = 2.0;
+/// Pixels that are added up at once: their squares fit into 32 bits, and they stay in the cache.
+const BLOCK: usize = 1024;
 
 /// Grey levels of the upright picture, shrunk by the whole factor that is returned with them.
 pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, u32) {
-    let factor = factor(image.width(), image.height());
-    let mut small = DynamicImage::ImageRgba8(shrink(image, factor));
-    small.apply_orientation(orientation);
-    (clearest(&on_paper(small.into_rgba8())), factor)
+    let (width, height) = (image.width(), image.height());
+    let factor = factor(width, height);
+    let levels = match image {
+        large if factor > 1 => clearest(on_paper(shrink(large, factor)).as_chunks::<4>().0),
+        DynamicImage::ImageLuma8(grey) => grey.into_raw(),
+        DynamicImage::ImageRgb8(opaque) => clearest(opaque.as_chunks::<3>().0),
+        other => clearest(on_paper(other.into_rgba8()).as_chunks::<4>().0),
+    };
+    let grey = GrayImage::from_raw(width / factor, height / factor, levels).expect("there is a level for every pixel");
+    let mut upright = DynamicImage::ImageLuma8(grey);
+    upright.apply_orientation(orientation);
+    (upright.into_luma8(), factor)
 }
 
 fn factor(width: u32, height: u32) -> u32 {
@@ -26,7 +36,6 @@ fn factor(width: u32, height: u32) -> u32 {
 /// Means of `factor` x `factor` pixels, colour weighted by opacity.
 fn shrink(image: DynamicImage, factor: u32) -> RgbaImage {
     match image {
-        whole if factor == 1 => whole.into_rgba8(),
         DynamicImage::ImageLuma8(image) => means(&image, factor, |&[luma]| [luma, luma, luma, 255]),
         DynamicImage::ImageRgb8(image) => means(&image, factor, |&[r, g, b]| [r, g, b, 255]),
         other => means(&other.into_rgba8(), factor, |&rgba| rgba),
@@ -86,8 +95,13 @@ fn on_paper(mut image: RgbaImage) -> RgbaImage {
     let paper = if opaque_is_light == mostly_opaque { 255 } else { 0 };
     for pixel in image.as_chunks_mut::<4>().0 {
         let [r, g, b, alpha] = pixel.map(u32::from);
-        let laid = [r, g, b].map(|value| ((value * alpha + paper * (255 - alpha) + 127) / 255) as u8);
-        *pixel = [laid[0], laid[1], laid[2], 255];
+        let laid = |value: u32| ((value * alpha + paper * (255 - alpha) + 127) / 255) as u8;
+        let [r, g, b] = match alpha {
+            0 => [paper as u8; 3],
+            255 => continue,
+            _ => [r, g, b].map(laid),
+        };
+        *pixel = [r, g, b, 255];
     }
     image
 }
@@ -97,25 +111,37 @@ fn brightness([r, g, b]: [u8; 3]) -> u8 {
     ((77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b) + 128) >> 8) as u8
 }
 
-/// Brightness, or the channel that shows far more than brightness does.
-fn clearest(image: &RgbaImage) -> GrayImage {
-    let pixels = image.as_chunks::<4>().0;
-    let mut spreads = [Spread::default(); 4];
-    for &[r, g, b, _] in pixels {
-        for (spread, level) in spreads.iter_mut().zip([r, g, b, brightness([r, g, b])]) {
-            spread.add(level);
+/// Brightness, or the channel that shows far more than brightness does, of pixels that start with red, green and blue.
+fn clearest<const N: usize>(pixels: &[[u8; N]]) -> Vec<u8> {
+    let mut levels = vec![0; pixels.len()];
+    let mut spreads = [Spread::default(); 3];
+    let mut grey = Spread::default();
+    let [mut red, mut green, mut blue] = [[0; BLOCK]; 3];
+    for (pixels, levels) in pixels.chunks(BLOCK).zip(levels.chunks_mut(BLOCK)) {
+        // Each channel on its own, which compilers make fast.
+        let n = pixels.len();
+        let (red, green, blue) = (&mut red[..n], &mut green[..n], &mut blue[..n]);
+        for (((pixel, red), green), blue) in pixels.iter().zip(&mut *red).zip(&mut *green).zip(&mut *blue) {
+            (*red, *green, *blue) = (pixel[0], pixel[1], pixel[2]);
+        }
+        for (((level, &red), &green), &blue) in levels.iter_mut().zip(&*red).zip(&*green).zip(&*blue) {
+            *level = brightness([red, green, blue]);
+        }
+        grey.add(levels);
+        for (spread, channel) in spreads.iter_mut().zip([red, green, blue]) {
+            spread.add(channel);
         }
     }
-    let [r, g, b, grey] = spreads.map(|spread| spread.deviation());
-    let widest = r.max(g).max(b);
-    let channel = [r, g, b]
-        .iter()
-        .position(|&one| one == widest && widest > CHANNEL_GAIN * grey);
-    let levels = match channel {
-        Some(channel) => pixels.iter().map(|pixel| pixel[channel]).collect(),
-        None => pixels.iter().map(|&[r, g, b, _]| brightness([r, g, b])).collect(),
-    };
-    GrayImage::from_raw(image.width(), image.height(), levels).expect("there is a level for every pixel")
+    let deviations = spreads.map(Spread::deviation);
+    let widest = deviations.into_iter().fold(0.0, f64::max);
+    if widest > CHANNEL_GAIN * grey.deviation() {
+        let channel = deviations.iter().position(|&one| one == widest);
+        let channel = channel.expect("one of the channels is the widest");
+        for (level, pixel) in levels.iter_mut().zip(pixels) {
+            *level = pixel[channel];
+        }
+    }
+    levels
 }
 
 /// Levels added up.
@@ -127,11 +153,16 @@ struct Spread {
 }
 
 impl Spread {
-    fn add(&mut self, level: u8) {
-        let level = u64::from(level);
-        self.n += 1;
-        self.sum += level;
-        self.squares += level * level;
+    /// Adds up to [`BLOCK`] levels.
+    fn add(&mut self, levels: &[u8]) {
+        self.n += levels.len() as u64;
+        let (mut sum, mut squares) = (0, 0);
+        for level in levels.iter().copied().map(u32::from) {
+            sum += level;
+            squares += level * level;
+        }
+        self.sum += u64::from(sum);
+        self.squares += u64::from(squares);
     }
 
     /// Standard deviation of the levels.

@@ -49,19 +49,24 @@ impl Axis {
 /// For each row or column the longest unbroken run of ink, where it is as long as a ruled line.
 fn runs(ink: &GrayImage, threshold: u8, axis: Axis) -> Vec<Option<(usize, usize)>> {
     let (length, n) = axis.size(ink);
-    let least = (length as f32 * LENGTH) as usize;
+    let least = ((length as f32 * LENGTH) as usize).max(1);
+    let is_ink = |line, along| ink.as_raw()[axis.place(ink, line, along)] >= threshold;
     let longest = |line| {
         let (mut best, mut start) = ((0, 0), 0);
         for along in 0..length {
-            if ink.as_raw()[axis.place(ink, line, along)] < threshold {
+            if !is_ink(line, along) {
                 start = along + 1;
             } else if along + 1 - start > best.1 - best.0 {
                 best = (start, along + 1);
             }
         }
-        (best.1 - best.0 >= least.max(1)).then_some(best)
+        (best.1 - best.0 >= least).then_some(best)
     };
-    (0..n).map(longest).collect()
+    // A run cannot be so long and step over all of these.
+    let may_be_ruled = |line| (least - 1..length).step_by(least).any(|along| is_ink(line, along));
+    (0..n)
+        .map(|line| may_be_ruled(line).then(|| longest(line)).flatten())
+        .collect()
 }
 
 /// How many lines there are: neighbouring runs are one.
