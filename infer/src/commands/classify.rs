@@ -131,7 +131,7 @@ impl Failures {
             Ok(reading) => reading,
             Err(error) => {
                 self.add(file, &error);
-                return Ok(());
+                return Ok(table.unreadable(file, &error)?);
             }
         };
         self.without_digit += usize::from(reading.reason.is_some());

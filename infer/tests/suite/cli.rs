@@ -149,6 +149,38 @@ fn answers_the_good_files_among_bad_ones() {
 }
 
 #[test]
+fn an_unreadable_file_has_a_row_like_every_other() {
+    let bad = folder(&[("broken.png", b"\x89PNG\r\n\x1a\nno")]);
+    let files = [bad.path().join("broken.png"), sample(2), bad.path().join("none.png")];
+    let classify = |format: &str| {
+        infer(
+            [Path::new("classify"), Path::new(format)]
+                .into_iter()
+                .chain(files.iter().map(PathBuf::as_path)),
+        )
+    };
+
+    let json = classify("--format=json");
+    check(&json, 1, "not a readable picture");
+    let rows: Vec<Value> = stdout(&json)
+        .lines()
+        .map(|row| serde_json::from_str(row).unwrap())
+        .collect();
+    let named: Vec<_> = rows.iter().map(|row| row["file"].as_str().unwrap()).collect();
+    assert_eq!(named, files.each_ref().map(|file| file.to_str().unwrap()));
+    assert!(rows[0]["error"].as_str().unwrap().starts_with("not a readable picture"));
+    assert!(rows[2]["error"].as_str().unwrap().contains("No such file"));
+    assert!(rows[1].get("error").is_none() && rows[0].get("text").is_none());
+
+    let csv = classify("--format=csv");
+    check(&csv, 1, "not a readable picture");
+    let mut reader = csv::Reader::from_reader(&csv.stdout[..]);
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    let read: Vec<_> = rows.iter().map(|row| (&row[1], row[18].is_empty())).collect();
+    assert_eq!(read, [("", false), ("2", true), ("", false)]);
+}
+
+#[test]
 fn a_blank_picture_exits_with_3() {
     let folder = folder(&[("blank.pgm", &blank())]);
     check(&infer([Path::new("classify"), folder.path()]), 3, "no digit found");

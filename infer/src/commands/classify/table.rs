@@ -58,6 +58,21 @@ impl Table {
         }
         Ok(())
     }
+
+    /// Prints the row of a file that could not be read. Text has none: people see the error on stderr.
+    pub fn unreadable(&mut self, file: &Path, error: &anyhow::Error) -> io::Result<()> {
+        let (file, error) = (file.display().to_string(), format!("{error:#}"));
+        let mut out = io::stdout().lock();
+        match self.format {
+            Format::Text => Ok(()),
+            Format::Json => writeln!(out, "{}", json!({ "file": file, "error": error })),
+            Format::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(csv_without_digit(&file, &error))?;
+                writer.flush()
+            }
+        }
+    }
 }
 
 /// A row for one digit; for several a row with all of them, and one for each below it.
@@ -99,8 +114,7 @@ fn csv_rows(file: &str, reading: &Reading) -> io::Result<Vec<u8>> {
     let text = reading.text().replace('\n', " ");
     let mut writer = csv::Writer::from_writer(Vec::new());
     if let Some(reason) = &reading.reason {
-        let empty = [""; 16];
-        writer.write_record([file, &text].into_iter().chain(empty).chain([reason.as_str()]))?;
+        writer.write_record(csv_without_digit(file, reason))?;
     }
     for answer in reading.digits() {
         let (prediction, bounds) = (&answer.prediction, answer.bounds);
@@ -116,4 +130,9 @@ fn csv_rows(file: &str, reading: &Reading) -> io::Result<Vec<u8>> {
         writer.write_record(first.iter().chain(&place).chain(&numbers).chain(&last))?;
     }
     writer.into_inner().map_err(|error| error.into_error())
+}
+
+/// The cells of a file without a digit: its name, and the reason in the last column.
+fn csv_without_digit<'a>(file: &'a str, reason: &'a str) -> impl Iterator<Item = &'a str> {
+    [file].into_iter().chain([""; 17]).chain([reason])
 }
