@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use infer::{Answer, Reading};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::commands::{Format, percent};
 
