@@ -73,7 +73,7 @@ python_checkers() {
 
 # Clients that check `infer serve` in the tests, and the usual Python service that its bench compares.
 python_clients() {
-  python_packages python-serve "80 MB" "tritonclient[http] prometheus-client schemathesis fastapi uvicorn pillow onnxruntime==$ORT"
+  python_packages python-serve "80 MB" "tritonclient[http]==2.73.0 prometheus-client==0.26.0 schemathesis==4.32.5 fastapi==0.165.0 uvicorn==0.54.0 pillow==13.0.0 onnxruntime==$ORT"
 }
 
 python_packages() { # folder, size, packages
