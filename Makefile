@@ -1,5 +1,5 @@
 # The pipeline as targets. `make demo` and `make test` need nothing prepared.
-.PHONY: help setup demo serve test lint check study bench bench-serve release-model model-card clean
+.PHONY: help setup demo serve test lint check study bench bench-cold bench-serve release-model model-card clean
 
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
@@ -35,6 +35,10 @@ study: setup ## train every run of the study that is missing (hours) and write d
 bench: setup ## latency and accuracy of every engine, libtorch included; writes benches/results.json and the README's table
 	cargo bench -p trainer
 	cargo bench
+
+bench-cold: ## time from start to exit and size of `infer` with the native engine alone; writes into the README
+	cargo build --release -p infer --no-default-features
+	cargo run -p benches --bin cold-start -- $${CARGO_TARGET_DIR:-target}/release/infer
 
 bench-serve: setup ## load and abuse of `infer serve`, beside a Python service; writes docs/serve.md (SOAK=30 for 30 minutes)
 	cargo build --profile bench -p infer

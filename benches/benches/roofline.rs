@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use infer::engine::{KernelKind, Native};
+use benches::engines::Precision;
+use infer::engine::{KernelKind, Native, Numbers};
 use infer::numbers;
 use models::golden::Golden;
 use models::onnx::{InputKind, Model};
@@ -13,16 +14,21 @@ const RUNS: usize = 2000;
 fn main() -> anyhow::Result<()> {
     let golden = Golden::from_bytes(models::GOLDEN)?;
     let digits = numbers(InputKind::Float32, &golden.digits);
-    let model = Model::from_bytes(models::RELEASED_ONNX)?;
     let mut text = String::new();
-    for kind in KernelKind::ALL.into_iter().filter(|kind| *kind >= KernelKind::Portable) {
-        match Native::new(&model, 1, Some(kind)) {
-            Ok(mut engine) => table(&mut text, kind, &mut engine, &digits)?,
-            Err(error) => writeln!(text, "{error}\n")?,
+    for (precision, numbers) in [(Precision::F32, Numbers::Floats), (Precision::Int8, Numbers::Bytes)] {
+        let model = Model::from_bytes(precision.onnx())?;
+        for kind in KernelKind::ALL.into_iter().filter(|kind| *kind >= KernelKind::Portable) {
+            match Native::new(&model, 1, Some(kind)) {
+                Ok(mut engine) => {
+                    writeln!(text, "## {}, {}\n", precision.name(), kind.name())?;
+                    table(&mut text, &mut engine, numbers, &digits)?;
+                }
+                Err(error) => writeln!(text, "## {}, {}\n\n{error}\n", precision.name(), kind.name())?,
+            }
         }
     }
     let path = benches::workspace("docs/roofline.md");
-    let head = "# Roofline of the native engine\n\nWritten by `cargo bench --bench roofline`: f32, batch 1, one thread, the median \
+    let head = "# Roofline of the native engine\n\nWritten by `cargo bench --bench roofline`: batch 1, one thread, the median \
                 of 2000 runs of each layer in turn. Products are those of the definition: Winograd does with a quarter of \
                 them, so that its share of the peak may pass 100 %.\n\n";
     std::fs::write(&path, format!("{head}{text}"))?;
@@ -30,10 +36,10 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn table(text: &mut String, kind: KernelKind, engine: &mut Native, digits: &[f32]) -> anyhow::Result<()> {
+fn table(text: &mut String, engine: &mut Native, numbers: Numbers, digits: &[f32]) -> anyhow::Result<()> {
     let layers = engine.profile(&digits[..models::PIXELS], RUNS);
-    let peak = engine.peak();
-    writeln!(text, "## {}: peak {peak:.1} products/ns\n", kind.name())?;
+    let peak = engine.peak(numbers);
+    writeln!(text, "The core's peak: {peak:.1} products/ns.\n")?;
     writeln!(text, "| layer | algorithm | products | us | products/ns | of peak |")?;
     writeln!(text, "|---|---|---:|---:|---:|---:|")?;
     for layer in &layers {

@@ -41,7 +41,8 @@ impl Precision {
         }
     }
 
-    fn onnx(self) -> &'static [u8] {
+    /// The file.
+    pub fn onnx(self) -> &'static [u8] {
         match self {
             Precision::F32 => RELEASED_ONNX,
             Precision::Int8 => include_bytes!("../../models/digits.int8.onnx"),

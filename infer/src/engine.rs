@@ -9,7 +9,7 @@ mod tract;
 use models::onnx::{Model, OnnxError};
 use models::{CLASSES, PIXELS};
 
-pub use self::native::{KernelKind, Native};
+pub use self::native::{KernelKind, Native, Numbers};
 
 #[cfg(feature = "ort")]
 pub use self::ort::disable_telemetry;

@@ -75,6 +75,9 @@ enum Command {
         /// Weights of the networks
         #[arg(required = true, value_name = "FILE")]
         weights: Vec<PathBuf>,
+        /// Write the table between the markers `seeds` of this document instead of printing
+        #[arg(long, value_name = "FILE.md")]
+        into: Option<PathBuf>,
         /// Folder with MNIST's four IDX files, plain or .gz
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
@@ -99,6 +102,9 @@ enum Command {
         /// Folder with other pictures as IDX files, such as Debian's dataset-fashion-mnist
         #[arg(long, value_name = "DIR")]
         strangers: Option<PathBuf>,
+        /// Write the tables between the markers `stress` of this document instead of printing
+        #[arg(long, value_name = "FILE.md")]
+        into: Option<PathBuf>,
         /// Folder with MNIST's four IDX files, plain or .gz
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
@@ -120,15 +126,18 @@ fn main() -> ExitCode {
             let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
             golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Seeds { weights, data }) => seeds(&weights, &data).map(|()| ExitCode::SUCCESS),
+        Some(Command::Seeds { weights, into, data }) => {
+            seeds(&weights, into.as_deref(), &data).map(|()| ExitCode::SUCCESS)
+        }
         Some(Command::Temperature { weights, holdout, data }) => {
             temperature(&weights, holdout, &data).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Stress {
             weights,
             strangers,
+            into,
             data,
-        }) => stress(&weights, strangers.as_deref(), &data).map(|()| ExitCode::SUCCESS),
+        }) => stress(&weights, strangers.as_deref(), into.as_deref(), &data).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -197,7 +206,7 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
     Ok(())
 }
 
-fn seeds(paths: &[PathBuf], data: &Path) -> anyhow::Result<()> {
+fn seeds(paths: &[PathBuf], into: Option<&Path>, data: &Path) -> anyhow::Result<()> {
     let device = DeviceChoice::Auto.resolve()?;
     let mut nets = Vec::new();
     for path in paths {
@@ -205,8 +214,7 @@ fn seeds(paths: &[PathBuf], data: &Path) -> anyhow::Result<()> {
         nets.push((weights.training.seed, Net::from_weights(&weights, device)));
     }
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
-    print(&trainer::seeds::table(&nets, &test));
-    Ok(())
+    publish(&trainer::seeds::table(&nets, &test), into, "seeds")
 }
 
 fn temperature(path: &Path, holdout: u32, data: &Path) -> anyhow::Result<()> {
@@ -236,7 +244,7 @@ fn temperature(path: &Path, holdout: u32, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stress(weights: &[PathBuf], strangers: Option<&Path>, data: &Path) -> anyhow::Result<()> {
+fn stress(weights: &[PathBuf], strangers: Option<&Path>, into: Option<&Path>, data: &Path) -> anyhow::Result<()> {
     let device = DeviceChoice::Auto.resolve()?;
     let mut nets = Vec::new();
     for path in weights {
@@ -248,8 +256,19 @@ fn stress(weights: &[PathBuf], strangers: Option<&Path>, data: &Path) -> anyhow:
     let strangers = strangers.map(|folder| Split::read(folder, Part::Test)).transpose()?;
     let strangers = strangers.map(|split| Dataset::new(&split, device));
     let tables = trainer::stress::tables(&nets, &test, strangers.as_ref());
-    print(&tables);
-    Ok(())
+    publish(&tables, into, "stress")
+}
+
+/// Between the markers `name` of the document, where there is one, else to stdout.
+fn publish(text: &str, document: Option<&Path>, name: &str) -> anyhow::Result<()> {
+    match document {
+        Some(document) => models::document::insert(document, name, text)
+            .with_context(|| format!("cannot write into {}", document.display())),
+        None => {
+            print(text);
+            Ok(())
+        }
+    }
 }
 
 /// To stdout. Whoever listens at the other end of a pipe may leave.

@@ -14,7 +14,7 @@ use models::onnx::Model;
 use models::{CLASSES, PIXELS};
 use rayon::prelude::*;
 
-pub use self::kernels::{KernelKind, Kernels};
+pub use self::kernels::{KernelKind, Kernels, Numbers};
 
 use self::graph::Graph;
 use self::kernels::{Bytes, Map, Output, Quant, Residual};
@@ -109,11 +109,11 @@ impl Native {
         plan.steps.iter().zip(times).map(layer).collect()
     }
 
-    /// Multiply-adds of floats a nanosecond that one core does in registers: the best of a few tries.
-    pub fn peak(&self) -> f64 {
+    /// Multiply-adds a nanosecond that one core does in registers: the best of a few tries.
+    pub fn peak(&self, numbers: Numbers) -> f64 {
         let rate = |_| {
             let start = Instant::now();
-            self.plan.kernels.saturate(100_000) as f64 / start.elapsed().as_nanos() as f64
+            self.plan.kernels.saturate(numbers, 100_000) as f64 / start.elapsed().as_nanos() as f64
         };
         (0..20).map(rate).fold(0.0, f64::max)
     }

@@ -25,6 +25,7 @@ mod tests;
 mod winograd;
 
 pub use map::{BLOCK, Border, Map};
+pub use peak::Numbers;
 pub use plain::{activate, quantize};
 pub use spec::{ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
 
@@ -354,18 +355,18 @@ macro_rules! dispatch {
                 }
             }
 
-            /// Multiply-adds of floats that this CPU does with these vectors in `rounds` rounds, done before it returns.
-            pub fn saturate(self, rounds: usize) -> usize {
+            /// Multiply-adds that this CPU does with these vectors in `rounds` rounds, done before it returns.
+            pub fn saturate(self, numbers: Numbers, rounds: usize) -> usize {
                 match self.0 {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
-                        fn entry(rounds: usize) -> f32 {
-                            peak::run($simd, std::hint::black_box(rounds))
+                        fn entry(numbers: Numbers, rounds: usize) -> f32 {
+                            peak::run($simd, numbers, std::hint::black_box(rounds))
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
-                        std::hint::black_box(unsafe { entry(rounds) });
-                        peak::products(BLOCK / $vectors, rounds)
+                        std::hint::black_box(unsafe { entry(numbers, rounds) });
+                        peak::products(numbers, BLOCK / $vectors, rounds)
                     })*
                     _ => 0,
                 }
