@@ -1,5 +1,5 @@
 # The pipeline as targets. `make demo` and `make test` need nothing prepared.
-.PHONY: help setup demo serve test lint check study bench bench-cold bench-serve release-model model-card clean
+.PHONY: help setup demo serve test lint check sanitize study bench bench-cold bench-serve release-model model-card clean
 
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
@@ -27,6 +27,9 @@ lint: setup ## formatting, clippy, documentation, and that only trainer depends 
 	! cargo tree -p models -p exporter -p infer -p benches -i tch 2>/dev/null | grep .
 
 check: lint test ## lints and all tests
+
+sanitize: ## the native engine's kernels under AddressSanitizer; needs a nightly toolchain
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target "$$(rustc -vV | sed -n 's/host: //p')" -p infer --no-default-features --lib native
 
 study: setup ## train every run of the study that is missing (hours) and write docs/study/ and the README's figure
 	cargo run -p trainer -- study

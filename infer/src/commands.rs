@@ -9,6 +9,7 @@ mod letters;
 pub mod serve;
 pub mod verify;
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -73,11 +74,11 @@ impl ModelArgs {
     }
 
     /// The bytes of the ONNX file.
-    pub fn read(&self) -> anyhow::Result<Vec<u8>> {
-        match &self.model {
-            Some(path) => read_file(path, onnx::MAX_BYTES),
-            None => Ok(models::RELEASED_ONNX.to_vec()),
-        }
+    pub fn read(&self) -> anyhow::Result<Cow<'static, [u8]>> {
+        Ok(match &self.model {
+            Some(path) => read_file(path, onnx::MAX_BYTES)?.into(),
+            None => models::RELEASED_ONNX.into(),
+        })
     }
 }
 

@@ -132,17 +132,24 @@ impl EngineError {
 /// # Errors
 /// When the file is no digit model, or the engine is missing or does not take it.
 pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Box<dyn Engine>, EngineError> {
-    let model = Model::from_bytes(onnx)?;
+    with_model(kind, &Model::from_bytes(onnx)?, threads)
+}
+
+/// As [`open`], for a file that has passed the door.
+///
+/// # Errors
+/// When the engine is missing or does not take the file.
+pub fn with_model(kind: EngineKind, model: &Model, threads: usize) -> Result<Box<dyn Engine>, EngineError> {
     let threads = threads.max(1);
     // The other engines get what the door has seen and nothing else that the file may hold.
     #[cfg(any(feature = "ort", feature = "tract"))]
     let onnx = || model.proto.to_bytes();
     match kind {
-        EngineKind::Native => Ok(Box::new(Native::new(&model, threads, None)?)),
+        EngineKind::Native => Ok(Box::new(Native::new(model, threads, None)?)),
         #[cfg(feature = "tract")]
         EngineKind::Tract => {
             let batch = model.batch.unwrap_or(1);
-            let engine = tract::Tract::new(&model, &onnx(), batch)?;
+            let engine = tract::Tract::new(model, &onnx(), batch)?;
             let engines = vec![engine; threads].into_iter();
             Ok(Box::new(Split(
                 engines.map(|engine| FixedBatch::new(engine, batch)).collect(),
@@ -150,7 +157,7 @@ pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Box<dyn Eng
         }
         #[cfg(feature = "ort")]
         EngineKind::Ort => {
-            let engine = ort::Ort::new(&model, &onnx(), threads)?;
+            let engine = ort::Ort::new(model, &onnx(), threads)?;
             Ok(match model.batch {
                 Some(batch) => Box::new(FixedBatch::new(engine, batch)),
                 None => Box::new(engine),

@@ -76,7 +76,8 @@ impl Classifier {
     /// As [`engine::open`].
     pub fn open(kind: EngineKind, onnx: &[u8], threads: usize) -> Result<Classifier, EngineError> {
         let model = Model::from_bytes(onnx)?;
-        Ok(Classifier::new(model, kind, engine::open(kind, onnx, threads)?))
+        let engine = engine::with_model(kind, &model, threads)?;
+        Ok(Classifier::new(model, kind, engine))
     }
 
     /// As [`Classifier::open`] on the native engine, with chosen kernels.

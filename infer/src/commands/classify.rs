@@ -82,7 +82,10 @@ fn read(args: &Args, classifier: &mut Classifier, files: &[PathBuf]) -> anyhow::
         let page = page(file, args.debug_dir.as_deref())?;
         Ok(if args.single { page.single() } else { page })
     };
-    let pages: Vec<anyhow::Result<Page>> = files.par_iter().map(page).collect();
+    let pages: Vec<anyhow::Result<Page>> = match files {
+        [file] => vec![page(file)], // starts no threads
+        files => files.par_iter().map(page).collect(),
+    };
     let reject = args.reject.unwrap_or(classifier.reject());
     let mut readings = classifier.read_all(pages.iter().flatten(), reject)?.into_iter();
     let reading = |page: anyhow::Result<Page>| match page {

@@ -26,7 +26,7 @@ pub struct Native {
     plan: Plan,
     /// One for each thread.
     arenas: Vec<Arena>,
-    /// `None` for one thread, which is the caller's.
+    /// Begun with the first batch that is shared: a single digit needs no thread but the caller's.
     pool: Option<rayon::ThreadPool>,
 }
 
@@ -52,19 +52,10 @@ impl Native {
         let kernels = Kernels::select(forced).map_err(load_error)?;
         let graph = fuse::fuse(Graph::new(model).map_err(load_error)?);
         let plan = Plan::new(&graph, kernels).map_err(load_error)?;
-        let pool = match threads {
-            0 | 1 => None,
-            _ => Some(
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .build()
-                    .map_err(load_error)?,
-            ),
-        };
         Ok(Native {
             arenas: (0..threads.max(1)).map(|_| Arena::new(&plan)).collect(),
             plan,
-            pool,
+            pool: None,
         })
     }
 }
@@ -149,20 +140,34 @@ impl Engine for Native {
     fn run(&mut self, digits: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
         let n = super::count(digits, logits);
         let Native { plan, arenas, pool } = self;
-        let part = n.div_ceil(arenas.len()).next_multiple_of(GROUP).max(GROUP);
-        match pool {
-            Some(pool) if n > GROUP => pool.install(|| {
-                let parts = digits
-                    .par_chunks(part * PIXELS)
-                    .zip(logits.par_chunks_mut(part * CLASSES));
-                parts
-                    .zip(arenas)
-                    .for_each(|((digits, logits), arena)| run(plan, arena, digits, logits));
-            }),
-            _ => run(plan, &mut arenas[0], digits, logits),
+        let threads = arenas.len();
+        if threads == 1 || n <= GROUP {
+            run(plan, &mut arenas[0], digits, logits);
+            return Ok(());
         }
+        let pool = match pool {
+            Some(pool) => pool,
+            None => pool.insert(new_pool(threads)?),
+        };
+        let part = n.div_ceil(threads).next_multiple_of(GROUP);
+        pool.install(|| {
+            let parts = digits
+                .par_chunks(part * PIXELS)
+                .zip(logits.par_chunks_mut(part * CLASSES));
+            parts
+                .zip(arenas)
+                .for_each(|((digits, logits), arena)| run(plan, arena, digits, logits));
+        });
         Ok(())
     }
+}
+
+fn new_pool(threads: usize) -> Result<rayon::ThreadPool, EngineError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|error| EngineError::Run {
+        engine: EngineKind::Native,
+        problem: error.to_string(),
+    })
 }
 
 /// Computes logits `[n, CLASSES]` of digits `[n, PIXELS]`, a group at a time.

@@ -46,12 +46,11 @@ fn floats<S: Simd>(s: S, rounds: usize) -> f32 {
 #[inline(always)]
 fn bytes<S: Simd>(s: S, rounds: usize) -> f32 {
     const NARROW: bool = false;
-    let (unsigned, mut sums) = (s.splat_i32(0x0102_0304), [s.splat_i32(1); CHAINS]);
-    for round in 0..rounds {
-        // Another factor in each round, which the compiler cannot take out of the loop.
-        let signed = s.splat_i32(round as i32 & 0x0F0F_0F0F);
+    let (signed, mut sums) = (s.splat_i32(0x0102_0304), [s.splat_i32(1); CHAINS]);
+    for _ in 0..rounds {
         for sum in &mut sums {
-            *sum = s.dot::<NARROW>(*sum, unsigned, signed);
+            // A sum as a factor, so that the compiler can neither share nor move a product.
+            *sum = s.dot::<NARROW>(*sum, *sum, signed);
         }
     }
     sums.into_iter().map(|sum| s.sum(s.to_f32(sum))).sum()

@@ -72,13 +72,11 @@ impl Winograd {
     pub fn new(spec: &ConvSpec, input: &Map, output: &Map, group: usize) -> Winograd {
         let blocks = spec.out_channels.div_ceil(BLOCK);
         let mut weights = vec![0.0; POINTS * blocks * input.depth * BLOCK];
-        for out in 0..spec.out_channels {
+        for block in 0..blocks {
             for channel in 0..spec.in_channels {
-                let first = spec.index(out, channel, 0, 0);
-                let points = kernel_points(&spec.weight[first..first + 9]);
-                for (point, value) in points.into_iter().enumerate() {
-                    let block = point * blocks + out / BLOCK;
-                    weights[(block * input.depth + channel) * BLOCK + out % BLOCK] = value;
+                for (point, values) in kernel_points(spec, block * BLOCK, channel).into_iter().enumerate() {
+                    let first = ((point * blocks + block) * input.depth + channel) * BLOCK;
+                    weights[first..first + BLOCK].copy_from_slice(&values.map(|value| value as f32));
                 }
             }
         }
@@ -117,18 +115,24 @@ impl Winograd {
     }
 }
 
-/// `G g Gᵀ`
-fn kernel_points(kernel: &[f32]) -> [f32; POINTS] {
-    std::array::from_fn(|point| {
-        let (down, right) = (G[point / SIDE], G[point % SIDE]);
-        let mut sum = 0.0;
-        for y in 0..3 {
-            for x in 0..3 {
-                sum += down[y] * right[x] * f64::from(kernel[y * 3 + x]);
-            }
+/// A number for each output channel of a block.
+type Lanes = [f64; BLOCK];
+
+/// `G g Gᵀ` of the kernels from `channel` to the block of outputs from `first_out` on.
+fn kernel_points(spec: &ConvSpec, first_out: usize, channel: usize) -> [Lanes; POINTS] {
+    let outs = BLOCK.min(spec.out_channels - first_out);
+    let mut kernels = [[0.0; BLOCK]; 9];
+    for lane in 0..outs {
+        let first = spec.index(first_out + lane, channel, 0, 0);
+        for (lanes, weight) in kernels.iter_mut().zip(&spec.weight[first..first + 9]) {
+            lanes[lane] = f64::from(*weight);
         }
-        sum as f32
-    })
+    }
+    let weigh = |g: [f64; 3], [a, b, c]: [&Lanes; 3]| -> Lanes {
+        std::array::from_fn(|lane| g[0] * a[lane] + g[1] * b[lane] + g[2] * c[lane])
+    };
+    let rows = G.map(|g| [0, 1, 2].map(|x| weigh(g, [0, 3, 6].map(|row| &kernels[row + x]))));
+    std::array::from_fn(|point| weigh(G[point % SIDE], rows[point / SIDE].each_ref()))
 }
 
 fn tiles(spec: &ConvSpec, input: &Map, output: &Map) -> Vec<Tile> {
