@@ -110,7 +110,7 @@ impl Recorder<'_> {
             name: "normalize.axes".into(),
             dims: vec![1],
             data_type: data_type::INT64,
-            raw_data: Some(1i64.to_le_bytes().into()),
+            raw_data: Some(1i64.to_le_bytes().to_vec().into()),
             ..TensorProto::default()
         });
         let to = int("to", data_type::FLOAT.into());
@@ -170,7 +170,7 @@ impl Recorder<'_> {
             name: name.into(),
             dims: dims.iter().map(|&dim| dim as i64).collect(),
             data_type,
-            raw_data: Some(bytes.into()),
+            raw_data: Some(bytes.to_vec().into()),
             ..TensorProto::default()
         })
     }

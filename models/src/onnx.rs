@@ -8,6 +8,7 @@ pub mod proto;
 use std::collections::{BTreeMap, HashSet};
 
 use prost::Message;
+use prost::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::network::NetworkSpec;
@@ -131,7 +132,7 @@ impl TensorProto {
             name: name.into(),
             dims: dims.iter().map(|&dim| dim as i64).collect(),
             data_type: data_type::FLOAT,
-            raw_data: Some(crate::weights::le_bytes(values)),
+            raw_data: Some(crate::weights::le_bytes(values).into()),
             ..TensorProto::default()
         }
     }
@@ -208,7 +209,7 @@ impl Model {
         if bytes.len() as u64 > MAX_BYTES {
             return Err(OnnxError::TooLarge(bytes.len() as u64));
         }
-        let proto = ModelProto::decode(bytes).map_err(OnnxError::Decode)?;
+        let proto = ModelProto::decode(Bytes::copy_from_slice(bytes)).map_err(OnnxError::Decode)?;
         if !proto.functions.is_empty() {
             return Err(OnnxError::Unsupported("functions".into()));
         }
@@ -769,7 +770,9 @@ mod tests {
     #[test]
     fn refuses_numbers_that_are_not_finite() {
         let put = |tensor: &mut TensorProto, bytes: &[u8]| {
-            tensor.raw_data.as_mut().unwrap()[..bytes.len()].copy_from_slice(bytes);
+            let mut raw = tensor.raw_data.take().unwrap().to_vec();
+            raw[..bytes.len()].copy_from_slice(bytes);
+            tensor.raw_data = Some(raw.into());
         };
         check_weight(|tensor| put(tensor, &f32::NAN.to_le_bytes()), "NaN or infinity");
         check_weight(

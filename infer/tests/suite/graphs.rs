@@ -53,16 +53,11 @@ pub fn with_bytes_and_probabilities(mut model: ModelProto) -> ModelProto {
 pub fn with_one_changed_weight(mut model: ModelProto) -> ModelProto {
     let graph = model.graph.as_mut().unwrap();
     let is_weight = |tensor: &&mut TensorProto| tensor.data_type == data_type::FLOAT && tensor.dims.len() == 4;
-    let raw = graph
-        .initializer
-        .iter_mut()
-        .find(is_weight)
-        .unwrap()
-        .raw_data
-        .as_mut()
-        .unwrap();
+    let weight = graph.initializer.iter_mut().find(is_weight).unwrap();
+    let mut raw = weight.raw_data.take().unwrap().to_vec();
     let first: &mut [u8; 4] = raw.first_chunk_mut().unwrap();
     *first = (f32::from_le_bytes(*first) + 0.01).to_le_bytes();
+    weight.raw_data = Some(raw.into());
     model
 }
 

@@ -30,16 +30,21 @@ pub struct Linear {
 impl Linear {
     /// Packs `spec` for maps that lie so; the output has one pixel.
     pub fn new(spec: &LinearSpec, input: &Map, output: &Map) -> Linear {
-        let (rows, pixels) = (input.height, input.height * input.width);
+        let rows = input.height;
         let chunks = (input.width * input.depth).div_ceil(BLOCK);
         let outputs = spec.bias.len();
         let mut weights = vec![0.0; outputs.div_ceil(OUTPUTS) * rows * chunks * OUTPUTS * BLOCK];
-        for (index, &weight) in spec.weight.iter().enumerate() {
-            let (out, feature) = (index / (pixels * input.channels), index % (pixels * input.channels));
-            let (channel, pixel) = (feature / pixels, feature % pixels);
-            let (row, k) = (pixel / input.width, pixel % input.width * input.depth + channel);
-            let chunk = ((out / OUTPUTS) * rows + row) * chunks + k / BLOCK;
-            weights[(chunk * OUTPUTS + out % OUTPUTS) * BLOCK + k % BLOCK] = weight;
+        for (index, pixels) in spec.weight.chunks_exact(input.width).enumerate() {
+            let (out, channel, row) = (
+                index / rows / input.channels,
+                index / rows % input.channels,
+                index % rows,
+            );
+            for (column, &weight) in pixels.iter().enumerate() {
+                let k = column * input.depth + channel;
+                let chunk = ((out / OUTPUTS) * rows + row) * chunks + k / BLOCK;
+                weights[(chunk * OUTPUTS + out % OUTPUTS) * BLOCK + k % BLOCK] = weight;
+            }
         }
         Linear {
             weights,
