@@ -187,6 +187,9 @@ fn study(study: &Study) -> anyhow::Result<ExitCode> {
 }
 
 fn report(report: &Report) -> anyhow::Result<()> {
+    if report.table {
+        return publish(&report.comparison()?, report.into.as_deref(), &report.name());
+    }
     let page = report.write()?;
     eprintln!("the report is in {}", page.display());
     Ok(())
