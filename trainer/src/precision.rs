@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
-/// The kind of the products of convolutions and the linear layer, and of what lies between them. Weights are kept and
-/// changed in f32, and batch norms, loss and gradients of weights are added up in f32, whichever it is.
+/// The kind of what convolutions and the linear layer multiply, and of what lies between the layers. Weights are kept and
+/// changed in f32, and the statistics of batch norms and the loss are f32, whichever it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -85,14 +85,15 @@ impl Report {
         Ok(path)
     }
 
-    /// The table of all configurations, in Markdown.
+    /// The table of all configurations, in Markdown, with its caption.
     ///
     /// # Errors
     /// When the study's files cannot be read.
     pub fn comparison(&self) -> anyhow::Result<String> {
         let results = data::read(&self.study)?;
         let table = tables::comparison(&results.experiments);
-        Ok(format!("{}\n{}\n", page::table_markdown(&table), page::state(&results)))
+        let (rows, state) = (page::table_markdown(&table), page::state(&results));
+        Ok(format!("{rows}\n{} {state}\n", table.caption))
     }
 
     /// Of the study's folder, and of its markers in documents.

@@ -110,8 +110,9 @@ pub fn comparison(experiments: &[Experiment]) -> Table {
         }
     }
     Table {
-        caption: "Last epoch: mean ± standard deviation over the seeds, and the mean difference to the first row, paired over the \
-            seeds, ± half of its 95 % interval."
+        caption: "Test digits, or those held out, after the last epoch: mean ± standard deviation over the seeds, and the mean \
+            difference to the first row, paired over the seeds, ± half of its 95 % interval. One that does not leave out 0 is \
+            not decided."
             .into(),
         head: ["configuration", "seeds", "accuracy", "difference", "loss", "difference"].map(String::from).into(),
         rows,
