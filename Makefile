@@ -1,5 +1,5 @@
 # The pipeline as targets. `make demo` and `make test` need nothing prepared.
-.PHONY: help setup demo serve test lint check sanitize study bench bench-cold bench-serve release-model model-card clean
+.PHONY: help setup demo serve test lint check sanitize study ablation bench bench-cold bench-serve release-model model-card clean
 
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
@@ -34,6 +34,10 @@ sanitize: ## the native engine's kernels under AddressSanitizer; needs a nightly
 study: setup ## train every run of the study that is missing (hours) and write docs/study/ and the README's figure
 	cargo run -p trainer -- study
 	cargo run -p trainer -- report runs/study --out docs/study --into README.md
+
+ablation: setup ## what each part of the recipe best brings on held-out digits (hours); writes docs/training.md
+	cargo run -p trainer -- study trainer/ablation.toml --out runs/ablation
+	cargo run -p trainer -- report runs/ablation --table --into docs/training.md
 
 bench: setup ## latency and accuracy of every engine, libtorch included; writes benches/results.json and the README's table
 	cargo bench -p trainer

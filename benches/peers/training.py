@@ -1,9 +1,13 @@
-"""Time of a training epoch: `trainer` against the usual PyTorch script, in turns, on all cores.
+"""Training beside the usual PyTorch script, in turns, each in a process of its own on all cores; writes docs/training.md.
 
-usage: python benches/peers/training.py [ROUNDS]
-Needs `pip install torch==2.13.0 torchvision`, and `make setup`. Writes the table of docs/training.md.
+usage: python benches/peers/training.py epoch [--rounds N]            the time of an epoch of the published setting
+       python benches/peers/training.py fast [--rounds N] [--seeds N] the time to a test accuracy of 0.990: `trainer
+                                                                      --recipe fast`, each round with new seeds
+Needs `pip install torch==2.13.0 torchvision`, and `make setup`.
 """
+import argparse
 import csv
+import json
 import os
 import statistics
 import subprocess
@@ -15,33 +19,90 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BATCH_SIZE = 64
 LEARNING_RATE = 0.001
+GOAL = 0.990
+MOST_EPOCHS = 20
 
 
-def main(rounds):
-    subprocess.run(["cargo", "build", "-q", "-p", "trainer"], cwd=ROOT, check=True)
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("epoch")
+    command.add_argument("--rounds", type=int, default=3)
+    command.set_defaults(run=lambda arguments: epoch(arguments.rounds))
+    command = commands.add_parser("fast")
+    command.add_argument("--rounds", type=int, default=4)
+    command.add_argument("--seeds", type=int, default=5, help="seeds of `trainer` a round")
+    command.set_defaults(run=lambda arguments: fast(arguments.rounds, arguments.seeds))
+    command = commands.add_parser("pytorch")
+    command.add_argument("seed", type=int)
+    command.add_argument("epochs", type=int)
+    command.set_defaults(run=lambda arguments: pytorch(arguments.seed, arguments.epochs))
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+def epoch(rounds):
+    build()
     seconds = {"PyTorch": [], "trainer": []}
     for _ in range(rounds):
-        seconds["PyTorch"].append(pytorch_in_a_process_of_its_own())
-        seconds["trainer"].append(trainer())
+        seconds["PyTorch"].append(pytorch_in_a_process_of_its_own(0, 1)[0]["seconds"])
+        seconds["trainer"].append(trainer("--epochs", "1")["seconds"])
         print({name: [round(s, 1) for s in times] for name, times in seconds.items()}, flush=True)
-    write_table(seconds)
+    rows = ["| | n | median s | fastest s | slowest s |", "|---|---:|---:|---:|---:|"]
+    rows += [f"| {name} | {len(times)} | {spread(times)} |" for name, times in seconds.items()]
+    ratios = [ours / theirs for theirs, ours in zip(seconds["PyTorch"], seconds["trainer"])]
+    write("epoch", rows, f"`trainer` takes {ratio(ratios)} of the PyTorch script's time")
 
 
-def pytorch_in_a_process_of_its_own():
-    output = subprocess.run([sys.executable, __file__, "--pytorch"], check=True, capture_output=True, text=True).stdout
-    return float(output)
+def fast(rounds, seeds):
+    """A run of PyTorch until it has the accuracy, then as many of ours as there are seeds; and again."""
+    build()
+    theirs, ours, ratios = [], [], []
+    for number in range(rounds):
+        epochs = pytorch_in_a_process_of_its_own(number, MOST_EPOCHS)
+        seconds = sum(epoch["seconds"] for epoch in epochs)
+        theirs.append({"epochs": len(epochs), "seconds": seconds, "accuracy": epochs[-1]["accuracy"]})
+        runs = [trainer("--recipe", "fast", "--seed", str(number * seeds + seed)) for seed in range(seeds)]
+        ratios.append(statistics.mean(run["seconds"] for run in runs) / seconds)
+        ours += runs
+        print(theirs[-1], runs, flush=True)
+    rows = [
+        "| | n | epochs | mean accuracy | deviation | lowest | median s | fastest s | slowest s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, runs in {f"PyTorch, until {GOAL}": theirs, "`trainer --recipe fast`": ours}.items():
+        epochs, accuracies, times = ([run[key] for run in runs] for key in ("epochs", "accuracy", "seconds"))
+        deviation = f"{statistics.stdev(accuracies):.5f}" if len(runs) > 1 else ""
+        rows.append(f"| {name} | {len(runs)} | {statistics.mean(epochs):g} | {statistics.mean(accuracies):.5f} | {deviation} | "
+                    f"{min(accuracies):.4f} | {spread(times)} |")
+    write("fast", rows, f"`trainer --recipe fast` takes {ratio(ratios)} of the time until the PyTorch script first reads {GOAL} of "
+                        "the test digits after an epoch")
 
 
-def trainer():
+def build():
+    subprocess.run(["cargo", "build", "-q", "-p", "trainer"], cwd=ROOT, check=True)
+
+
+def trainer(*flags):
+    """What a run's last epoch came to, and the seconds of all its steps."""
     with tempfile.TemporaryDirectory() as runs:
-        command = ["cargo", "run", "-q", "-p", "trainer", "--", "--epochs", "1", "--runs", runs]
+        command = ["cargo", "run", "-q", "-p", "trainer", "--", *flags, "--runs", runs]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         with open(Path(runs, "1", "metrics.csv")) as metrics:
-            return float(next(csv.DictReader(metrics))["train_seconds"])
+            epochs = list(csv.DictReader(metrics))
+    seconds = sum(float(epoch["train_seconds"]) for epoch in epochs)
+    return {"epochs": len(epochs), "seconds": seconds, "accuracy": float(epochs[-1]["test_accuracy"])}
 
 
-def pytorch():
-    """The seconds of one epoch with torchvision, DataLoader and Adam, as tutorials write it."""
+def pytorch_in_a_process_of_its_own(seed, epochs):
+    command = [sys.executable, __file__, "pytorch", str(seed), str(epochs)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def pytorch(seed, epochs):
+    """Trains with torchvision, DataLoader and Adam, as tutorials write it, until the accuracy is reached. Prints the seconds of
+    each epoch's steps, and the test accuracy after it."""
     import torch
     import torch.nn.functional as F
     from torch.utils.data import DataLoader
@@ -60,35 +121,48 @@ def pytorch():
         def forward(self, x):
             return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "MNIST").mkdir()
         os.symlink(ROOT / "data", Path(folder, "MNIST", "raw"))
-        digits = datasets.MNIST(folder, train=True, transform=transform)
-    loader = DataLoader(digits, BATCH_SIZE, shuffle=True)
+        train, test = (datasets.MNIST(folder, train=part, transform=transform) for part in (True, False))
+    loader, test_loader = DataLoader(train, BATCH_SIZE, shuffle=True), DataLoader(test, BATCH_SIZE)
     blocks = [Block(1, 16, 1), Block(16, 32, 2), Block(32, 64, 2)]
     net = torch.nn.Sequential(*blocks, torch.nn.Flatten(), torch.nn.Linear(64 * 7 * 7, 10))
     optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
-    start = time.perf_counter()
-    for pixels, labels in loader:
-        optimizer.zero_grad()
-        F.cross_entropy(net(pixels), labels).backward()
-        optimizer.step()
-    return time.perf_counter() - start
+    for _ in range(epochs):
+        start = time.perf_counter()
+        net.train()
+        for pixels, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(pixels), labels).backward()
+            optimizer.step()
+        seconds = time.perf_counter() - start
+        net.eval()
+        with torch.no_grad():
+            hits = sum((net(pixels).argmax(1) == labels).sum().item() for pixels, labels in test_loader)
+        accuracy = hits / len(test)
+        print(json.dumps({"seconds": seconds, "accuracy": accuracy}))
+        if accuracy >= GOAL:
+            break
 
 
-def write_table(seconds):
-    rows = ["| | n | median s | fastest s | slowest s |", "|---|---:|---:|---:|---:|"]
-    for name, times in seconds.items():
-        rows.append(f"| {name} | {len(times)} | {statistics.median(times):.1f} | {min(times):.1f} | {max(times):.1f} |")
-    ratios = [ours / theirs for theirs, ours in zip(seconds["PyTorch"], seconds["trainer"])]
-    rows.append(f"\n`trainer` takes {statistics.median(ratios):.2f} of the PyTorch script's time (median of the rounds' ratios, "
-                f"{min(ratios):.2f} to {max(ratios):.2f}), on {os.cpu_count()} cores, {cpu()}.")
+def spread(times):
+    return f"{statistics.median(times):.1f} | {min(times):.1f} | {max(times):.1f}"
+
+
+def ratio(ratios):
+    return f"{statistics.median(ratios):.2f} (median of the rounds' ratios, {min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def write(name, rows, sentence):
+    """Puts the table and the sentence between the markers `name` of the document."""
+    text = "\n".join(rows) + f"\n\n{sentence}, on {os.cpu_count()} cores, {cpu()}."
     document = ROOT / "docs" / "training.md"
-    head, rest = document.read_text().split("<!-- epoch:start -->")
-    tail = rest.split("<!-- epoch:end -->")[1]
-    document.write_text(head + "<!-- epoch:start -->\n" + "\n".join(rows) + "\n<!-- epoch:end -->" + tail)
+    head, rest = document.read_text().split(f"<!-- {name}:start -->")
+    tail = rest.split(f"<!-- {name}:end -->")[1]
+    document.write_text(f"{head}<!-- {name}:start -->\n{text}\n<!-- {name}:end -->{tail}")
 
 
 def cpu():
@@ -99,7 +173,5 @@ def cpu():
         return "CPU unknown"
 
 
-if sys.argv[1:] == ["--pytorch"]:
-    print(pytorch())
-else:
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ pub const NORM_EPSILON: f64 = 1e-5;
 /// In channels, out channels and stride of the three blocks: 28x28, 14x14, 7x7.
 const BLOCKS: [(usize, usize, usize); 3] = [(1, 16, 1), (16, 32, 2), (32, 64, 2)];
 /// Height and width of the last block's output.
-const LAST_SIDE: usize = 7;
+pub const LAST_SIDE: usize = 7;
 
 /// The function between the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

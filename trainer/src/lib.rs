@@ -15,6 +15,7 @@ pub mod net;
 pub mod ones;
 pub mod optim;
 pub mod outliers;
+pub mod precision;
 pub mod progress;
 pub mod report;
 pub mod run;
@@ -24,11 +25,16 @@ pub mod settings;
 pub mod state;
 pub mod stress;
 pub mod study;
+pub mod teachers;
 pub mod tensorboard;
 pub mod train;
 
+use std::path::Path;
+
+use anyhow::Context;
 use models::golden::Golden;
 use models::mnist::Split;
+use models::weights::Weights;
 
 /// Test digits in a run's golden file.
 pub const GOLDEN_DIGITS: usize = 256;
@@ -45,4 +51,13 @@ pub fn golden(net: &net::Net, weights_sha256: String, test: &Split, n: usize) ->
         digits: split.digits,
         labels: split.labels,
     }
+}
+
+/// Reads and checks a file of weights.
+///
+/// # Errors
+/// When it cannot be read, or holds no weights.
+pub fn read_weights(path: &Path) -> anyhow::Result<Weights> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Weights::from_bytes(&bytes).with_context(|| format!("cannot use {}", path.display()))
 }

@@ -13,11 +13,11 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use models::golden::Golden;
 use models::mnist::{Part, Split};
-use models::weights::Weights;
 use trainer::calibration;
 use trainer::data::Dataset;
 use trainer::net::{self, Net};
 use trainer::progress::Progress;
+use trainer::read_weights;
 use trainer::report::Report;
 use trainer::run::Run;
 use trainer::settings::{DeviceChoice, Settings};
@@ -157,6 +157,9 @@ fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Res
     if let Some(threads) = settings.threads {
         tch::set_num_threads(threads.into());
     }
+    if !settings.precision.is_fast_on(device) {
+        eprintln!("note: this CPU multiplies bf16 in software, far slower than f32");
+    }
     let (train, test) = settings.splits()?;
     let folder = resume.map_or_else(|| trainer::run::next_folder(runs), |folder| Ok(folder.to_owned()))?;
     let (run, mut state) = Run::open(folder, settings, device, &train, &test)?;
@@ -187,6 +190,9 @@ fn study(study: &Study) -> anyhow::Result<ExitCode> {
 }
 
 fn report(report: &Report) -> anyhow::Result<()> {
+    if report.table {
+        return publish(&report.comparison()?, report.into.as_deref(), &report.name());
+    }
     let page = report.write()?;
     eprintln!("the report is in {}", page.display());
     Ok(())
@@ -274,11 +280,6 @@ fn publish(text: &str, document: Option<&Path>, name: &str) -> anyhow::Result<()
 /// To stdout. Whoever listens at the other end of a pipe may leave.
 fn print(text: &str) {
     drop(std::io::stdout().write_all(text.as_bytes()));
-}
-
-fn read_weights(path: &Path) -> anyhow::Result<Weights> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Weights::from_bytes(&bytes).with_context(|| format!("cannot use {}", path.display()))
 }
 
 /// A flag that the first Ctrl-C raises; the second ends the program at once.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use models::network::{Activation, Conv, Linear, NORM_EPSILON, NetworkSpec, Ops, Role};
+use models::network::{Activation, Conv, LAST_SIDE, Linear, NORM_EPSILON, NetworkSpec, Ops, Role};
 use models::weights::{Training, Weights, WeightsError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
+
+use crate::precision::Precision;
 
 /// How much of each batch goes into the running mean and variance, as in PyTorch.
 const NORM_MOMENTUM: f64 = 0.1;
@@ -17,12 +19,12 @@ pub struct Net {
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// Whether batch norms use and update the statistics of the batch, or the running ones.
+/// What a pass through the network is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Statistics of the batch.
-    Train,
-    /// Running statistics.
+    /// Batch norms use the statistics of the batch, and the running ones follow them.
+    Train(Precision),
+    /// Batch norms use the running statistics; everything is f32.
     Eval,
 }
 
@@ -76,7 +78,8 @@ impl Net {
         Net { spec, tensors }
     }
 
-    /// Logits `[batch, 10]` of normalised digits `[batch, 1, 28, 28]`.
+    /// Logits `[batch, 10]` of normalised digits `[batch, 1, 28, 28]`, or of their middle, which leaves out as many multiples
+    /// of 4 pixels on each side.
     pub fn forward(&self, input: &Tensor, mode: Mode) -> Tensor {
         let mut ops = TchOps { net: self, mode };
         self.spec.forward(&mut ops, input.shallow_clone())
@@ -152,6 +155,14 @@ struct TchOps<'a> {
 }
 
 impl TchOps<'_> {
+    /// Of what is multiplied.
+    fn kind(&self) -> Kind {
+        match self.mode {
+            Mode::Train(precision) => precision.kind(),
+            Mode::Eval => Kind::Float,
+        }
+    }
+
     fn tensor(&self, layer: &str, name: &str) -> &Tensor {
         &self.net.tensors[&format!("{layer}.{name}")]
     }
@@ -162,14 +173,15 @@ impl Ops for TchOps<'_> {
 
     fn conv(&mut self, input: &Tensor, conv: &Conv) -> Tensor {
         let (stride, padding) = (conv.stride as i64, conv.padding as i64);
-        let weight = self.tensor(&conv.name, "weight");
-        let output = input.conv2d(weight, None::<Tensor>, [stride, stride], [padding, padding], [1, 1], 1);
+        let weight = self.tensor(&conv.name, "weight").to_kind(self.kind());
+        let input = input.to_kind(self.kind());
+        let output = input.conv2d(&weight, None::<Tensor>, [stride, stride], [padding, padding], [1, 1], 1);
         output.batch_norm(
             Some(self.tensor(&conv.norm, "weight")),
             Some(self.tensor(&conv.norm, "bias")),
             Some(self.tensor(&conv.norm, "running_mean")),
             Some(self.tensor(&conv.norm, "running_var")),
-            self.mode == Mode::Train,
+            self.mode != Mode::Eval,
             NORM_MOMENTUM,
             NORM_EPSILON,
             true,
@@ -189,14 +201,20 @@ impl Ops for TchOps<'_> {
     }
 
     fn linear(&mut self, input: &Tensor, linear: &Linear) -> Tensor {
-        let (weight, bias) = (self.tensor(&linear.name, "weight"), self.tensor(&linear.name, "bias"));
-        // The few weights follow the channels, which are last in memory, so that the large input need not be copied.
-        let [_, channels, height, width] = input.size()[..] else {
+        let [weight, bias] = ["weight", "bias"].map(|name| self.tensor(&linear.name, name).to_kind(self.kind()));
+        let [_, channels, side, _] = input.size()[..] else {
             unreachable!("the input of the linear layer is a convolution's output")
         };
-        let weight = weight.view([-1, channels, height, width]).permute([0, 2, 3, 1]);
+        // Where only the middle of the pictures is shown, only the middle of the weights is asked.
+        let whole = LAST_SIDE as i64;
+        let margin = (whole - side) / 2;
+        let weight = weight.view([-1, channels, whole, whole]);
+        let weight = weight.narrow(2, margin, side).narrow(3, margin, side);
+        // The few weights follow the channels, which are last in memory, so that the large input need not be copied.
+        let weight = weight.permute([0, 2, 3, 1]);
         let input = input.permute([0, 2, 3, 1]).flatten(1, -1);
-        input.linear(&weight.flatten(1, -1), Some(bias))
+        let logits = input.linear(&weight.flatten(1, -1), Some(&bias));
+        logits.to_kind(Kind::Float)
     }
 }
 
@@ -238,6 +256,20 @@ mod tests {
         }
         assert_eq!(net.tensors["block1.bn1.weight"].double_value(&[3]), 1.0);
         assert_eq!(net.tensors["block1.bn1.bias"].double_value(&[3]), 0.0);
+    }
+
+    #[test]
+    fn bf16_computes_the_same_less_exactly() {
+        let digits = Tensor::linspace(-1.0, 2.0, 4 * 784, (Kind::Float, Device::Cpu)).view([4, 1, 28, 28]);
+        let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
+        let [exact, near] = [Precision::F32, Precision::Bf16].map(|precision| {
+            let logits = net.forward(&digits, Mode::Train(precision));
+            let gradients = Tensor::run_backward(&[logits.square().sum(Kind::Float)], &net.trained(), false, false);
+            assert!(gradients.iter().all(|gradient| gradient.kind() == Kind::Float));
+            logits
+        });
+        let difference = (exact - near).abs().max().double_value(&[]);
+        assert!(difference > 0.0 && difference < 0.1, "{difference}");
     }
 
     #[test]

@@ -29,9 +29,14 @@ pub struct Report {
     /// Folder for report.html, report.md, figures/ and metrics.csv [default: the study's folder]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Also put the main figure and table between the markers `study` of a document, such as README.md
+    /// Also put the main figure and table into a document, such as README.md, between the markers with the name of the
+    /// study's folder
     #[arg(long, value_name = "FILE")]
     pub into: Option<PathBuf>,
+    /// Instead of all that, one table of all configurations, each held against the first; to stdout where there is no
+    /// --into
+    #[arg(long, conflicts_with = "out")]
+    pub table: bool,
 }
 
 /// What the report says of one experiment.
@@ -49,6 +54,7 @@ impl Report {
             study: study.to_owned(),
             out: None,
             into: None,
+            table: false,
         }
     }
 
@@ -71,12 +77,29 @@ impl Report {
         write(&out.join("report.md"), page::markdown(&results, &sections).as_bytes())?;
         write(&out.join("metrics.csv"), &all_metrics(&results)?)?;
         if let Some(document) = &self.into {
-            document::insert(document, "study", &page::summary(&sections, out))
+            document::insert(document, &self.name(), &page::summary(&sections, out))
                 .with_context(|| format!("cannot write the study into {}", document.display()))?;
         }
         let path = out.join("report.html");
         write(&path, page::html(&results, &sections).as_bytes())?;
         Ok(path)
+    }
+
+    /// The table of all configurations, in Markdown, with its caption.
+    ///
+    /// # Errors
+    /// When the study's files cannot be read.
+    pub fn comparison(&self) -> anyhow::Result<String> {
+        let results = data::read(&self.study)?;
+        let table = tables::comparison(&results.experiments);
+        let (rows, state) = (page::table_markdown(&table), page::state(&results));
+        Ok(format!("{rows}\n{} {state}\n", table.caption))
+    }
+
+    /// Of the study's folder, and of its markers in documents.
+    pub fn name(&self) -> String {
+        let name = self.study.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use models::SIDE;
+use models::glyph::INK_BOX;
 use models::score::Score;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +18,7 @@ use crate::ones::european;
 use crate::outliers::outliers;
 use crate::settings::{Settings, Switch};
 use crate::state::State;
+use crate::teachers::Teachers;
 
 /// Digits a forward pass of an evaluation: as many as keep the activations in the cache.
 pub const EVAL_BATCH: i64 = 64;
@@ -57,7 +60,7 @@ pub trait Observer {
 /// to a `Break`, after which `state` is in the middle of an epoch.
 ///
 /// # Errors
-/// Those of the observer.
+/// Those of the observer, and when a teacher's weights cannot be read.
 pub fn train(
     settings: &Settings,
     state: &mut State,
@@ -65,10 +68,11 @@ pub fn train(
     test: &Dataset,
     observer: &mut impl Observer,
 ) -> anyhow::Result<bool> {
+    let teachers = Teachers::read(&settings.teachers, state.net.device())?;
     while state.epoch < settings.epochs {
         state.epoch += 1;
         let start = Instant::now();
-        let Some(steps) = steps(settings, state, train, observer) else {
+        let Some(steps) = steps(settings, &teachers, state, train, observer) else {
             return Ok(false);
         };
         let train_time = start.elapsed();
@@ -95,7 +99,13 @@ struct Steps {
 }
 
 /// One pass over the training digits; `None` where the observer ended it.
-fn steps(settings: &Settings, state: &mut State, train: &Dataset, observer: &mut impl Observer) -> Option<Steps> {
+fn steps(
+    settings: &Settings,
+    teachers: &Teachers,
+    state: &mut State,
+    train: &Dataset,
+    observer: &mut impl Observer,
+) -> Option<Steps> {
     let epoch = state.epoch;
     let mut steps = Steps::default();
     let mut rng = chance(settings.seed, epoch);
@@ -103,8 +113,10 @@ fn steps(settings: &Settings, state: &mut State, train: &Dataset, observer: &mut
     let n_batches = batches.len() as f64;
     for (step, batch) in batches.enumerate() {
         let progress = (f64::from(epoch - 1) + step as f64 / n_batches) / f64::from(settings.epochs);
-        let (logits, loss) = forward(settings, &state.net, &batch, progress, &mut rng);
-        steps.learning_rate = settings.schedule.rate(settings.learning_rate, progress);
+        let (logits, loss) = forward(settings, teachers, &state.net, &batch, progress, &mut rng);
+        steps.learning_rate = settings
+            .schedule
+            .rate(settings.learning_rate, settings.warm_up, progress);
         let gradients = state.optimizer.step(&loss, steps.learning_rate);
         if step % GRADIENT_STEPS == 0 {
             steps.gradients.add(&state.net, &gradients);
@@ -151,7 +163,14 @@ impl Gradients {
 }
 
 /// Logits of the batch's digits as the network sees them, and the loss, to which outliers add their part.
-fn forward(settings: &Settings, net: &Net, batch: &Dataset, progress: f64, rng: &mut ChaCha8Rng) -> (Tensor, Tensor) {
+fn forward(
+    settings: &Settings,
+    teachers: &Teachers,
+    net: &Net,
+    batch: &Dataset,
+    progress: f64,
+    rng: &mut ChaCha8Rng,
+) -> (Tensor, Tensor) {
     let digits = batch.len() as i64;
     let n_outliers = (settings.outliers * digits as f64).round() as i64;
     let mut input = match settings.augment {
@@ -164,18 +183,31 @@ fn forward(settings: &Settings, net: &Net, batch: &Dataset, progress: f64, rng: 
     if settings.augment == Switch::On {
         input = augment(&input, motion(settings.calm, progress), rng);
     }
-    let logits = net.forward(&input, Mode::Train);
+    let taught = teachers.probabilities(&input.narrow(0, 0, digits));
+    if progress < settings.crop {
+        input = middle(&input);
+    }
+    let logits = net.forward(&input, Mode::Train(settings.precision));
     let cross_entropy = |logits: &Tensor, labels: &Tensor, smoothing| {
         logits.cross_entropy_loss::<Tensor>(labels, None, Reduction::Sum, -100, smoothing)
     };
     let of_digits = logits.narrow(0, 0, digits);
     let mut loss = cross_entropy(&of_digits, &batch.labels, settings.label_smoothing);
+    if let Some(taught) = taught {
+        loss = loss * (1.0 - settings.taught) + cross_entropy(&of_digits, &taught, 0.0) * settings.taught;
+    }
     if n_outliers > 0 {
         let of_outliers = logits.narrow(0, digits, n_outliers);
         // A label that is wholly smoothed is the same for all digits, so that it does not matter which it was.
         loss += cross_entropy(&of_outliers, &of_outliers.argmax(1, false), 1.0);
     }
     (of_digits, loss / (digits + n_outliers) as f64)
+}
+
+/// The middle `INK_BOX` pixels a side, in which a digit's ink lies but for little.
+fn middle(digits: &Tensor) -> Tensor {
+    let (margin, side) = ((SIDE - INK_BOX) as i64 / 2, INK_BOX as i64);
+    digits.narrow(2, margin, side).narrow(3, margin, side)
 }
 
 /// Strength of the augmentation's motion: 1, and from [`CALMING`] on down to `calm` at the end.

@@ -107,10 +107,21 @@ fn a_run_keeps_everything_and_overwrites_nothing() {
 #[test]
 fn learns() {
     let folder = folder();
-    run(folder.path(), &["--data", ".", "--epochs", "8", "--batch-size", "16"]);
-    let weights = std::fs::read(folder.path().join("runs/1/weights.safetensors")).unwrap();
-    let training = Weights::from_bytes(&weights).unwrap().training;
-    assert!(training.test_accuracy > 0.9, "{training:?}");
+    let teachers = "runs/1/weights.safetensors";
+    let flags = [
+        ["--epochs", "8"].as_slice(),
+        &["--epochs", "8", "--crop", "0.5"],
+        &["--epochs", "5", "--precision", "bf16"],
+        &["--epochs", "8", "--taught", "1", "--teachers", teachers, teachers],
+    ];
+    for (number, other) in flags.into_iter().enumerate() {
+        let arguments = [&["--data", ".", "--batch-size", "16"], other].concat();
+        let output = run(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let weights = std::fs::read(folder.path().join(format!("runs/{}/weights.safetensors", number + 1))).unwrap();
+        let training = Weights::from_bytes(&weights).unwrap().training;
+        assert!(training.test_accuracy > 0.9, "{other:?} {training:?}");
+    }
 }
 
 #[test]
@@ -337,6 +348,40 @@ fn a_killed_study_goes_on_to_the_same_bytes() {
         text(&again.stderr).contains("5 runs in killed, of which 5 are finished"),
         "{}",
         text(&again.stderr)
+    );
+}
+
+#[test]
+fn a_study_is_a_table_that_holds_all_against_the_first() {
+    let folder = folder();
+    let study = "[defaults]\nepochs = 1\nseed = [0, 1]\n[[experiment]]\nname = \"the-reference\"\n\
+        [[experiment]]\nname = \"a\"\nbatch-size = [16, 64]\n[[experiment]]\nname = \"no-residual\"\nresidual = \"off\"\n";
+    std::fs::write(folder.path().join("parts.toml"), study).unwrap();
+    let trained = run(folder.path(), &["study", "parts.toml", "--data", ".", "--out", "parts"]);
+    assert!(trained.status.success(), "{}", text(&trained.stderr));
+    let output = run(folder.path(), &["report", "parts", "--table"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    let cells = |line: &str| -> Vec<String> { line.split('|').map(|cell| cell.trim().to_owned()).collect() };
+    let rows: Vec<_> = table.lines().skip(2).take(3).map(cells).collect();
+    let names: Vec<_> = rows.iter().map(|row| row[1].as_str()).collect();
+    assert_eq!(names, ["the reference", "batch-size 16", "no residual"], "{table}");
+
+    let loss = |name: &str, seed: u64| {
+        let run = folder.path().join(format!("parts/relu-{name}-epochs1-seed{seed}"));
+        trainer::metrics::read(&run).unwrap()[0].test_loss
+    };
+    let difference = |seed| loss("plain-adam-lr0.001", seed) - loss("residual-adam-lr0.001", seed);
+    let mean = f64::midpoint(difference(0), difference(1));
+    assert!(rows[2][6].starts_with(&format!("{mean:+.4} ± ")), "{table}");
+    assert_eq!((rows[0][4].as_str(), rows[0][6].as_str()), ("", ""));
+
+    std::fs::write(folder.path().join("a.md"), "<!-- parts:start -->\n<!-- parts:end -->\n").unwrap();
+    run(folder.path(), &["report", "parts", "--table", "--into", "a.md"]);
+    assert!(
+        std::fs::read_to_string(folder.path().join("a.md"))
+            .unwrap()
+            .contains(table.trim())
     );
 }
 

@@ -51,6 +51,18 @@ impl Configuration {
             .collect()
     }
 
+    /// A number of the last epoch with each seed that both have: of this configuration, and of the other.
+    pub fn pairs(&self, other: &Configuration, number: impl Fn(&Row) -> f64) -> Vec<(f64, f64)> {
+        let last = |configuration: &Configuration, seed| {
+            let (_, rows) = configuration.runs.iter().find(|(known, _)| *known == seed)?;
+            rows.last().map(&number)
+        };
+        let seeds = self.runs.iter().map(|(seed, _)| *seed);
+        seeds
+            .filter_map(|seed| Some((last(self, seed)?, last(other, seed)?)))
+            .collect()
+    }
+
     /// Of each seed, the first epoch after which at least `accuracy` of the test digits were read right.
     pub fn epochs_to(&self, accuracy: f64) -> Vec<Option<u32>> {
         let first = |rows: &[Row]| {

@@ -116,7 +116,8 @@ pub fn summary(sections: &[Section], out: &Path) -> String {
     text
 }
 
-fn table_markdown(table: &Table) -> String {
+/// A table in Markdown.
+pub fn table_markdown(table: &Table) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let rule = format!("|---|{}\n", "---:|".repeat(table.head.len() - 1));
     [line(&table.head), rule]
@@ -126,7 +127,7 @@ fn table_markdown(table: &Table) -> String {
 }
 
 /// How many runs there are, and which are missing.
-fn state(results: &Results) -> String {
+pub fn state(results: &Results) -> String {
     let finished = results.runs.len();
     let mut text = format!("{finished} runs.");
     if !results.missing.is_empty() {

@@ -171,15 +171,8 @@ fn compare(one: &Configuration, other: &Configuration) -> Option<String> {
     if has_failed(one) || has_failed(other) {
         return None;
     }
-    let pairs = |number: fn(&Row) -> f64| -> Vec<(f64, f64)> {
-        let of = |runs: &[(u64, Vec<Row>)], seed| runs.iter().find(|(known, _)| *known == seed)?.1.last().map(number);
-        let seeds = one.runs.iter().map(|(seed, _)| *seed);
-        seeds
-            .filter_map(|seed| Some((of(&one.runs, seed)?, of(&other.runs, seed)?)))
-            .collect()
-    };
-    let accuracy = Difference::new(&pairs(|row| 100.0 * row.test_accuracy));
-    let loss = Difference::new(&pairs(|row| row.test_loss));
+    let accuracy = Difference::new(&one.pairs(other, |row| 100.0 * row.test_accuracy));
+    let loss = Difference::new(&one.pairs(other, |row| row.test_loss));
     if accuracy.n == 0 {
         return None;
     }

@@ -193,7 +193,8 @@ fn name(settings: &Settings) -> String {
     let published = fields(&Flags::parse_from::<_, &str>([]).settings);
     for (key, value) in fields(settings) {
         if published[&key] != value && !said.contains(&key.as_str()) && !PLACE.contains(&key.as_str()) {
-            name += &format!("-{}{}", key.replace('_', ""), value.to_string().trim_matches('"'));
+            let value = value.to_string().replace(|c: char| "\"[]/\\".contains(c), "");
+            name += &format!("-{}{value}", key.replace('_', ""));
         }
     }
     format!("{name}-seed{}", settings.seed)
