@@ -7,6 +7,8 @@ use image::{DynamicImage, GrayImage, RgbaImage};
 const MAX_PIXELS: u64 = 1_000_000;
 /// A colour channel is taken for grey where it spreads this much wider than brightness, as with green ink on red.
 const CHANNEL_GAIN: f64 = 2.0;
+/// Rows of the shrunk picture that are made at once.
+const STRIP: u32 = 16;
 /// Pixels that are added up at once: their squares fit into 32 bits, and they stay in the cache.
 const BLOCK: usize = 1024;
 
@@ -37,8 +39,19 @@ fn factor(width: u32, height: u32) -> u32 {
 fn shrink(image: DynamicImage, factor: u32) -> RgbaImage {
     match image {
         DynamicImage::ImageLuma8(image) => means(&image, factor, |&[luma]| [luma, luma, luma, 255]),
+        DynamicImage::ImageLumaA8(image) => means(&image, factor, |&[luma, alpha]| [luma, luma, luma, alpha]),
         DynamicImage::ImageRgb8(image) => means(&image, factor, |&[r, g, b]| [r, g, b, 255]),
-        other => means(&other.into_rgba8(), factor, |&rgba| rgba),
+        DynamicImage::ImageRgba8(image) => means(&image, factor, |&rgba| rgba),
+        other => {
+            // In strips, for the whole would be large once more.
+            let (width, height) = (other.width() / factor, other.height() / factor);
+            let strip = |top: u32| {
+                let strip = other.crop_imm(0, top * factor, other.width(), STRIP.min(height - top) * factor);
+                means(&strip.into_rgba8(), factor, |&rgba| rgba).into_raw()
+            };
+            let levels = (0..height).step_by(STRIP as usize).flat_map(strip).collect();
+            RgbaImage::from_raw(width, height, levels).expect("the strips make the picture")
+        }
     }
 }
 
