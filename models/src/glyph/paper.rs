@@ -9,7 +9,7 @@ const MAX_PIXELS: u64 = 1_000_000;
 const CHANNEL_GAIN: f64 = 2.0;
 /// Rows of the shrunk picture that are made at once.
 const STRIP: u32 = 16;
-/// Pixels that are added up at once: their squares fit into 32 bits, and they stay in the cache.
+/// Pixels that are added up at once: their sums and squares fit into 32 bits, and they stay in the cache.
 const BLOCK: usize = 1024;
 
 /// Grey levels of the upright picture, shrunk by the whole factor that is returned with them.
@@ -95,9 +95,14 @@ where
 /// black under light ink.
 fn on_paper(mut image: RgbaImage) -> RgbaImage {
     let (mut light, mut opaque) = (0u64, 0u64);
-    for &[r, g, b, alpha] in image.as_chunks::<4>().0 {
-        light += u64::from(brightness([r, g, b])) * u64::from(alpha);
-        opaque += u64::from(alpha);
+    for pixels in image.as_chunks::<4>().0.chunks(BLOCK) {
+        let (mut block_light, mut block_opaque) = (0, 0);
+        for &[r, g, b, alpha] in pixels {
+            block_light += u32::from(brightness([r, g, b])) * u32::from(alpha);
+            block_opaque += u32::from(alpha);
+        }
+        light += u64::from(block_light);
+        opaque += u64::from(block_opaque);
     }
     let all = 255 * u64::from(image.width()) * u64::from(image.height());
     if opaque == all {
