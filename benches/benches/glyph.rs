@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use image::{DynamicImage, GrayImage, ImageFormat, Luma, RgbImage};
+use image::{DynamicImage, GrayImage, ImageFormat, Luma, RgbImage, RgbaImage};
 use infer::engine::EngineKind;
 use infer::{Classifier, glyph};
 use models::RELEASED_ONNX;
@@ -19,6 +19,10 @@ fn main() -> anyhow::Result<()> {
     let pictures = [
         ("1-megapixel photo, JPEG", encoded(photo(), ImageFormat::Jpeg)?),
         ("280x280 canvas, PNG", encoded(canvas(), ImageFormat::Png)?),
+        (
+            "280x280 transparent canvas, PNG",
+            encoded(transparent_canvas(), ImageFormat::Png)?,
+        ),
     ];
     let mut criterion = Criterion::default()
         .measurement_time(Duration::from_secs(3))
@@ -70,6 +74,12 @@ fn photo() -> RgbImage {
 
 fn canvas() -> GrayImage {
     GrayImage::from_fn(280, 280, |x, y| Luma([if seven(x, y, 280.0) { 0 } else { 255 }]))
+}
+
+fn transparent_canvas() -> RgbaImage {
+    RgbaImage::from_fn(280, 280, |x, y| {
+        image::Rgba([0, 0, 0, if seven(x, y, 280.0) { 255 } else { 0 }])
+    })
 }
 
 /// Whether a pixel of a square picture belongs to a seven.

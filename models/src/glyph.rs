@@ -41,8 +41,10 @@ pub enum GlyphError {
     Decode(ImageError),
     /// The picture is larger than what is decoded.
     #[error(
-        "the picture is too large: at most {} pixels a side and {} MiB decoded are read",
+        "the picture is too large: at most {} pixels a side, {} MiB of file and {} MiB decoded are read, \
+         and less of progressive JPEG, WebP and TIFF",
         decode::MAX_SIDE,
+        decode::MAX_FILE_BYTES >> 20,
         decode::MAX_DECODED_BYTES >> 20
     )]
     TooLarge,

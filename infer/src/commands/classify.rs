@@ -4,11 +4,12 @@ mod annotate;
 mod pictures;
 mod table;
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use infer::glyph::{GlyphError, Page};
 use infer::{Classifier, REJECT, Reading};
@@ -57,6 +58,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let files = failures.pictures(&args.files);
     if args.annotate.is_some() && files.len() != 1 {
         bail!("--annotate takes one picture, and {} are named", files.len());
+    }
+    if args.annotate.is_some() && files[0] == Path::new("-") {
+        bail!("--annotate takes a file, and no standard input");
+    }
+    if let Some(folder) = &args.debug_dir {
+        fs::create_dir_all(folder).with_context(|| format!("--debug-dir {}", folder.display()))?;
     }
     let mut classifier = args.engine.classifier()?;
     let bar = match files.len() {
@@ -140,7 +147,6 @@ impl Failures {
         self.without_digit += usize::from(reading.reason.is_some());
         table.row(file, &reading)?;
         match &args.annotate {
-            Some(path) if file == Path::new("-") => bail!("--annotate {} needs a file", path.display()),
             Some(path) => annotate::annotate(&pictures::bytes(file)?, &reading, path),
             None => Ok(()),
         }

@@ -256,7 +256,8 @@ fn annotates_and_saves_every_step() {
     let annotated = image::open(&copy).unwrap().into_rgb8();
     let red = |pixel: &&image::Rgb<u8>| pixel.0[0] > 200 && pixel.0[1] < 100;
     assert!(annotated.pixels().filter(red).count() > 500);
-    let mut names: Vec<_> = std::fs::read_dir(steps.join("page.png"))
+    let saved = steps.join(picture.strip_prefix("/").unwrap_or(&picture));
+    let mut names: Vec<_> = std::fs::read_dir(saved)
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
@@ -264,6 +265,25 @@ fn annotates_and_saves_every_step() {
     assert_eq!(names.first().unwrap(), "01-grey.png");
     assert_eq!(names.len(), 7);
     check(&classify(&[&picture, &picture]), 1, "--annotate takes one picture");
+    check(&classify(&[Path::new("-")]), 1, "--annotate takes a file");
+    let not_a_folder = [Path::new("classify"), Path::new("--debug-dir"), &picture, &picture];
+    check(&infer(not_a_folder), 1, "--debug-dir");
+}
+
+#[test]
+fn the_steps_of_files_with_one_name_stay_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, digit) in [("a", 3), ("b", 4)] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::copy(sample(digit), folder.path().join(name).join("digit.png")).unwrap();
+    }
+    let mut command = Command::new(INFER);
+    command
+        .current_dir(&folder)
+        .args(["classify", "--debug-dir", "steps", "a", "b"]);
+    check(&command.output().unwrap(), 0, "4");
+    let steps = |name: &str| folder.path().join("steps").join(name).join("digit.png/01-grey.png");
+    assert_ne!(std::fs::read(steps("a")).unwrap(), std::fs::read(steps("b")).unwrap());
 }
 
 #[test]

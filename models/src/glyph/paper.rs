@@ -7,7 +7,9 @@ use image::{DynamicImage, GrayImage, RgbaImage};
 const MAX_PIXELS: u64 = 1_000_000;
 /// A colour channel is taken for grey where it spreads this much wider than brightness, as with green ink on red.
 const CHANNEL_GAIN: f64 = 2.0;
-/// Pixels that are added up at once: their squares fit into 32 bits, and they stay in the cache.
+/// Rows of the shrunk picture that are made at once.
+const STRIP: u32 = 16;
+/// Pixels that are added up at once: their sums and squares fit into 32 bits, and they stay in the cache.
 const BLOCK: usize = 1024;
 
 /// Grey levels of the upright picture, shrunk by the whole factor that is returned with them.
@@ -37,8 +39,19 @@ fn factor(width: u32, height: u32) -> u32 {
 fn shrink(image: DynamicImage, factor: u32) -> RgbaImage {
     match image {
         DynamicImage::ImageLuma8(image) => means(&image, factor, |&[luma]| [luma, luma, luma, 255]),
+        DynamicImage::ImageLumaA8(image) => means(&image, factor, |&[luma, alpha]| [luma, luma, luma, alpha]),
         DynamicImage::ImageRgb8(image) => means(&image, factor, |&[r, g, b]| [r, g, b, 255]),
-        other => means(&other.into_rgba8(), factor, |&rgba| rgba),
+        DynamicImage::ImageRgba8(image) => means(&image, factor, |&rgba| rgba),
+        other => {
+            // In strips, for the whole would be large once more.
+            let (width, height) = (other.width() / factor, other.height() / factor);
+            let strip = |top: u32| {
+                let strip = other.crop_imm(0, top * factor, other.width(), STRIP.min(height - top) * factor);
+                means(&strip.into_rgba8(), factor, |&rgba| rgba).into_raw()
+            };
+            let levels = (0..height).step_by(STRIP as usize).flat_map(strip).collect();
+            RgbaImage::from_raw(width, height, levels).expect("the strips make the picture")
+        }
     }
 }
 
@@ -82,9 +95,14 @@ where
 /// black under light ink.
 fn on_paper(mut image: RgbaImage) -> RgbaImage {
     let (mut light, mut opaque) = (0u64, 0u64);
-    for &[r, g, b, alpha] in image.as_chunks::<4>().0 {
-        light += u64::from(brightness([r, g, b])) * u64::from(alpha);
-        opaque += u64::from(alpha);
+    for pixels in image.as_chunks::<4>().0.chunks(BLOCK) {
+        let (mut block_light, mut block_opaque) = (0, 0);
+        for &[r, g, b, alpha] in pixels {
+            block_light += u32::from(brightness([r, g, b])) * u32::from(alpha);
+            block_opaque += u32::from(alpha);
+        }
+        light += u64::from(block_light);
+        opaque += u64::from(block_opaque);
     }
     let all = 255 * u64::from(image.width()) * u64::from(image.height());
     if opaque == all {

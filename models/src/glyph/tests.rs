@@ -204,6 +204,21 @@ fn refuses_broken_and_huge_files() {
     check_refused(&cut, "not a readable picture");
 }
 
+/// Pictures of any kind of pixel are shrunk alike, whether at once or in strips.
+#[test]
+fn every_kind_of_pixel_is_shrunk() {
+    let large = image::imageops::resize(&seven(0, 255), 1500, 1200, image::imageops::FilterType::Nearest);
+    let large = DynamicImage::ImageLuma8(large);
+    check(large.clone());
+    check(large.to_luma_alpha8());
+    check(large.to_luma16());
+    check(large.to_luma_alpha16());
+    check(large.to_rgb8());
+    check(large.to_rgba8());
+    check(large.to_rgb16());
+    check(large.to_rgba16());
+}
+
 /// As large as pictures are worked on, in black and white: sums and products are the largest that there can be.
 #[test]
 fn a_large_texture_does_not_overflow() {

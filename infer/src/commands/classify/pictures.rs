@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
 use infer::glyph::{self, Page};
@@ -57,13 +57,15 @@ pub fn bytes(file: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What stands on a picture; every intermediate picture is saved into `debug_dir`, in a folder named after the file.
+/// What stands on a picture; every intermediate picture is saved into `debug_dir`, in a folder at the file's own path.
 pub fn page(file: &Path, debug_dir: Option<&Path>) -> anyhow::Result<Page> {
     let bytes = bytes(file)?;
     let Some(debug_dir) = debug_dir else {
         return Ok(glyph::read_page(&bytes)?);
     };
-    let folder = debug_dir.join(file.file_name().unwrap_or(OsStr::new("picture")));
+    // The whole path, for files in several folders may have the same name.
+    let names = file.components().filter(|part| matches!(part, Component::Normal(_)));
+    let folder = debug_dir.join(names.collect::<PathBuf>());
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let (mut step, mut failed) = (0, None);
     let page = glyph::read_watched(&bytes, &mut |name, picture| {
