@@ -53,24 +53,36 @@ pub fn frame_is_light(grey: &GrayImage) -> bool {
 fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
     let (width, height) = (grey.width() as usize, grey.height() as usize);
     let columns = spans(width, ground.cell, ground.width);
+    let mut stretched = Vec::with_capacity(ground.height * width);
+    for row in ground.levels.chunks_exact(ground.width) {
+        for span in &columns {
+            let (first, second) = (row[span.first], row[span.second]);
+            stretched.extend(span.parts.iter().map(|part| first + (second - first) * part));
+        }
+    }
+    let row = |cell: usize| &stretched[cell * width..][..width];
     let rows = spans(height, ground.cell, ground.height);
-    let heights = rows
+    let rows = rows
         .iter()
         .flat_map(|span| span.parts.iter().map(move |&part| (span, part)));
-    let (mut line, mut lights) = (Vec::new(), Vec::new());
-    for (levels, (span, part)) in grey.chunks_exact_mut(width).zip(heights) {
-        ground.line(span, part, &mut line);
-        lights.clear();
-        for span in &columns {
-            let (first, second) = (line[span.first], line[span.second]);
-            lights.extend(span.parts.iter().map(|part| first + (second - first) * part));
-        }
-        for (level, light) in levels.iter_mut().zip(&lights) {
-            let taken = (light - f32::from(*level)) / light.max(DARKEST_GROUND);
-            *level = (taken * 255.0 + 0.5) as u8;
+    for (levels, (span, part)) in grey.chunks_exact_mut(width).zip(rows) {
+        for ((level, first), second) in levels.iter_mut().zip(row(span.first)).zip(row(span.second)) {
+            let light = first + (second - first) * part;
+            let divisor = if light > DARKEST_GROUND { light } else { DARKEST_GROUND };
+            *level = rounded((light - f32::from(*level)) / divisor * 255.0);
         }
     }
     grey
+}
+
+/// The nearest whole number to `level`, which is at most 255; 0 where it is negative. A cast would not vectorise.
+fn rounded(level: f32) -> u8 {
+    /// From here on floats are whole numbers, which stand in their lowest bits.
+    const WHOLE: f32 = (1 << 23) as f32;
+    let level = if level > 0.0 { level + 0.5 } else { 0.5 };
+    let near = level + WHOLE;
+    let past = if near - WHOLE > level { 1.0 } else { 0.0 };
+    (near - past).to_bits() as u8
 }
 
 /// The pixels between the centres of two neighbouring cells.
@@ -131,12 +143,15 @@ impl Coarse {
     /// the border, where a slope looks like the flank of a stroke.
     fn levelled(&self) -> (Coarse, (f32, f32)) {
         let (mut across, mut down, mut squares_across, mut squares_down) = (0.0, 0.0, 0.0, 0.0);
-        for (place, level) in self.levels.iter().enumerate() {
-            let (x, y) = self.middle_offset(place);
-            across += x * level;
-            down += y * level;
-            squares_across += x * x;
-            squares_down += y * y;
+        for (y, row) in self.levels.chunks_exact(self.width).enumerate() {
+            let y = from_middle(y, self.height);
+            for (x, level) in row.iter().enumerate() {
+                let x = from_middle(x, self.width);
+                across += x * level;
+                down += y * level;
+                squares_across += x * x;
+                squares_down += y * y;
+            }
         }
         let slope = (
             across / f32::max(squares_across, 1.0),
@@ -146,20 +161,13 @@ impl Coarse {
     }
 
     fn sloped(&self, slope: (f32, f32)) -> Coarse {
-        let sloped = self.levels.iter().enumerate().map(|(place, level)| {
-            let (x, y) = self.middle_offset(place);
-            level + x * slope.0 + y * slope.1
-        });
-        self.with(sloped.collect())
-    }
-
-    /// Column and row of a cell, counted from the middle of the picture.
-    fn middle_offset(&self, place: usize) -> (f32, f32) {
-        let from = |cell: usize, cells: usize| cell as f32 - (cells - 1) as f32 / 2.0;
-        (
-            from(place % self.width, self.width),
-            from(place / self.width, self.height),
-        )
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for (y, row) in self.levels.chunks_exact(self.width).enumerate() {
+            let down = from_middle(y, self.height) * slope.1;
+            let sloped = row.iter().enumerate();
+            levels.extend(sloped.map(|(x, level)| level + from_middle(x, self.width) * slope.0 + down));
+        }
+        self.with(levels)
     }
 
     fn inverted(&self) -> Coarse {
@@ -195,14 +203,11 @@ impl Coarse {
         let down: f32 = self.levels.iter().zip(below).map(|(a, b)| (a - b).abs()).sum();
         across + down
     }
+}
 
-    /// The row of levels at a height between two rows of cells.
-    fn line(&self, between: &Span, part: f32, line: &mut Vec<f32>) {
-        let row = |index: usize| &self.levels[index * self.width..][..self.width];
-        let cells = row(between.first).iter().zip(row(between.second));
-        line.clear();
-        line.extend(cells.map(|(first, second)| first + (second - first) * part));
-    }
+/// How far a cell is from the middle of `cells`.
+fn from_middle(cell: usize, cells: usize) -> f32 {
+    cell as f32 - (cells - 1) as f32 / 2.0
 }
 
 /// Picks among the levels within `radius` of each place of each column, and `none` beyond the border.
