@@ -77,7 +77,7 @@ impl Report {
         write(&out.join("report.md"), page::markdown(&results, &sections).as_bytes())?;
         write(&out.join("metrics.csv"), &all_metrics(&results)?)?;
         if let Some(document) = &self.into {
-            document::insert(document, &self.name(), &page::summary(&sections, out))
+            document::insert(document, &self.name(), &page::summary(&results, &sections, out))
                 .with_context(|| format!("cannot write the study into {}", document.display()))?;
         }
         let path = out.join("report.html");

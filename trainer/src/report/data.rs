@@ -12,8 +12,8 @@ use crate::study::Plan;
 pub struct Results {
     /// In the order of the study's file.
     pub experiments: Vec<Experiment>,
-    /// Names of the runs that have not come to their end.
-    pub missing: Vec<String>,
+    /// How many runs have not come to their end.
+    pub missing: usize,
     /// Every finished run with its epochs.
     pub runs: Vec<(String, Vec<Row>)>,
 }
@@ -93,13 +93,13 @@ pub fn read(folder: &Path) -> anyhow::Result<Results> {
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}: is it the folder of a study?", path.display()))?;
     let plan = Plan::parse(&text, &[]).with_context(|| format!("cannot use {}", path.display()))?;
-    let (mut runs, mut missing) = (Vec::new(), Vec::new());
+    let (mut runs, mut missing) = (Vec::new(), 0);
     for planned in plan.runs() {
         let rows = metrics::read(&folder.join(&planned.name))?;
         if rows.len() == planned.settings.epochs as usize {
             runs.push((planned.name.clone(), rows));
         } else {
-            missing.push(planned.name.clone());
+            missing += 1;
         }
     }
     ensure!(!runs.is_empty(), "no run in {} is finished yet", folder.display());

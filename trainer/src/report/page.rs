@@ -99,11 +99,11 @@ pub fn markdown(results: &Results, sections: &[Section]) -> String {
 }
 
 /// The first experiment's curves and table, for another document.
-pub fn summary(sections: &[Section], out: &Path) -> String {
+pub fn summary(results: &Results, sections: &[Section], out: &Path) -> String {
     let Some(section) = sections.first() else {
         return String::new();
     };
-    let mut text = table_markdown(&section.tables[0]);
+    let mut text = format!("{}\n{}\n", table_markdown(&section.tables[0]), state(results));
     if let Some(figure) = section.figures.first() {
         text += &format!(
             "\n![{}]({}/figures/{}.svg)\n\n{}\n",
@@ -126,16 +126,14 @@ pub fn table_markdown(table: &Table) -> String {
         .collect()
 }
 
-/// How many runs there are, and which are missing.
+/// How many runs are finished, and how many are not.
 pub fn state(results: &Results) -> String {
     let finished = results.runs.len();
-    let mut text = format!("{finished} runs.");
-    if !results.missing.is_empty() {
-        text += &format!(
-            " The study is not finished. Still missing, {}: {}.",
-            results.missing.len(),
-            results.missing.join(", ")
-        );
+    match results.missing {
+        0 => format!("{finished} runs."),
+        missing => format!(
+            "The study is not finished: {finished} of {} runs are there.",
+            finished + missing
+        ),
     }
-    text
 }
