@@ -8,9 +8,11 @@
 
 pub mod augment;
 pub mod average;
+pub mod backend;
 pub mod calibration;
 pub mod data;
 pub mod metrics;
+pub mod native;
 pub mod net;
 pub mod ones;
 pub mod optim;

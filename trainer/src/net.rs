@@ -98,6 +98,11 @@ impl Net {
         names.map(|name| self.tensors[&name].shallow_clone()).collect()
     }
 
+    /// What the network is.
+    pub fn spec(&self) -> NetworkSpec {
+        self.spec
+    }
+
     /// Copies the tensors out of libtorch.
     ///
     /// # Errors
@@ -128,6 +133,37 @@ impl Net {
         for (name, tensor) in &self.tensors {
             let _ = tensor.shallow_clone().lerp_(&other.tensors[name], weight);
         }
+    }
+
+    /// The last layer, of maps `[batch, channels, side, side]`, multiplied in `kind`.
+    pub(crate) fn linear(&self, input: &Tensor, linear: &Linear, kind: Kind) -> Tensor {
+        let [weight, bias] = ["weight", "bias"].map(|name| self.tensor(&linear.name, name).to_kind(kind));
+        let [_, channels, side, _] = input.size()[..] else {
+            unreachable!("the input of the linear layer is a convolution's output")
+        };
+        // Where only the middle of the pictures is shown, only the middle of the weights is asked.
+        let whole = LAST_SIDE as i64;
+        let margin = (whole - side) / 2;
+        let weight = weight.view([-1, channels, whole, whole]);
+        let weight = weight.narrow(2, margin, side).narrow(3, margin, side);
+        // The few weights follow the channels, which are last in memory, so that the large input need not be copied.
+        let weight = weight.permute([0, 2, 3, 1]);
+        let input = input.permute([0, 2, 3, 1]).flatten(1, -1);
+        let logits = input.linear(&weight.flatten(1, -1), Some(&bias));
+        logits.to_kind(Kind::Float)
+    }
+
+    /// Lets the running mean and variance of a batch norm follow those of a batch, `[channels]`.
+    pub(crate) fn follow(&self, norm: &str, mean: &[f32], variance: &[f32]) {
+        let _no_grad = tch::no_grad_guard();
+        for (name, batch) in [("running_mean", mean), ("running_var", variance)] {
+            let mut running = self.tensor(norm, name).shallow_clone();
+            let _ = running.lerp_(&Tensor::from_slice(batch), NORM_MOMENTUM);
+        }
+    }
+
+    fn tensor(&self, layer: &str, name: &str) -> &Tensor {
+        &self.tensors[&format!("{layer}.{name}")]
     }
 
     /// Device of the tensors.
@@ -162,10 +198,6 @@ impl TchOps<'_> {
             Mode::Eval => Kind::Float,
         }
     }
-
-    fn tensor(&self, layer: &str, name: &str) -> &Tensor {
-        &self.net.tensors[&format!("{layer}.{name}")]
-    }
 }
 
 impl Ops for TchOps<'_> {
@@ -173,14 +205,14 @@ impl Ops for TchOps<'_> {
 
     fn conv(&mut self, input: &Tensor, conv: &Conv) -> Tensor {
         let (stride, padding) = (conv.stride as i64, conv.padding as i64);
-        let weight = self.tensor(&conv.name, "weight").to_kind(self.kind());
+        let weight = self.net.tensor(&conv.name, "weight").to_kind(self.kind());
         let input = input.to_kind(self.kind());
         let output = input.conv2d(&weight, None::<Tensor>, [stride, stride], [padding, padding], [1, 1], 1);
         output.batch_norm(
-            Some(self.tensor(&conv.norm, "weight")),
-            Some(self.tensor(&conv.norm, "bias")),
-            Some(self.tensor(&conv.norm, "running_mean")),
-            Some(self.tensor(&conv.norm, "running_var")),
+            Some(self.net.tensor(&conv.norm, "weight")),
+            Some(self.net.tensor(&conv.norm, "bias")),
+            Some(self.net.tensor(&conv.norm, "running_mean")),
+            Some(self.net.tensor(&conv.norm, "running_var")),
             self.mode != Mode::Eval,
             NORM_MOMENTUM,
             NORM_EPSILON,
@@ -201,20 +233,7 @@ impl Ops for TchOps<'_> {
     }
 
     fn linear(&mut self, input: &Tensor, linear: &Linear) -> Tensor {
-        let [weight, bias] = ["weight", "bias"].map(|name| self.tensor(&linear.name, name).to_kind(self.kind()));
-        let [_, channels, side, _] = input.size()[..] else {
-            unreachable!("the input of the linear layer is a convolution's output")
-        };
-        // Where only the middle of the pictures is shown, only the middle of the weights is asked.
-        let whole = LAST_SIDE as i64;
-        let margin = (whole - side) / 2;
-        let weight = weight.view([-1, channels, whole, whole]);
-        let weight = weight.narrow(2, margin, side).narrow(3, margin, side);
-        // The few weights follow the channels, which are last in memory, so that the large input need not be copied.
-        let weight = weight.permute([0, 2, 3, 1]);
-        let input = input.permute([0, 2, 3, 1]).flatten(1, -1);
-        let logits = input.linear(&weight.flatten(1, -1), Some(&bias));
-        logits.to_kind(Kind::Float)
+        self.net.linear(input, linear, self.kind())
     }
 }
 

@@ -15,6 +15,7 @@ use models::weights::Training;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use crate::backend::Backend;
 use crate::metrics::{self, Row};
 use crate::settings::Settings;
 use crate::state::{self, State};
@@ -42,6 +43,8 @@ struct Facts<'a> {
     settings: &'a Settings,
     network: models::network::NetworkSpec,
     device: String,
+    /// What computes the training passes.
+    backend: Backend,
     threads: i32,
     train_digits: usize,
     test_digits: usize,
@@ -84,7 +87,7 @@ impl Run {
             None => {
                 run.write(
                     SETTINGS,
-                    &serde_json::to_vec_pretty(&facts(settings, device, train, test))?,
+                    &serde_json::to_vec_pretty(&facts(settings, device, train, test)?)?,
                 )?;
                 State::new(settings, device)
             }
@@ -209,11 +212,12 @@ impl Run {
     }
 }
 
-fn facts<'a>(settings: &'a Settings, device: Device, train: &'a Split, test: &'a Split) -> Facts<'a> {
-    Facts {
+fn facts<'a>(settings: &'a Settings, device: Device, train: &'a Split, test: &'a Split) -> anyhow::Result<Facts<'a>> {
+    Ok(Facts {
         settings,
         network: settings.network(),
         device: format!("{device:?}").to_lowercase(),
+        backend: settings.backend.resolve(device, settings.precision)?,
         threads: tch::get_num_threads(),
         train_digits: train.digits.len(),
         test_digits: test.digits.len(),
@@ -221,7 +225,7 @@ fn facts<'a>(settings: &'a Settings, device: Device, train: &'a Split, test: &'a
         test_sha256: &test.sha256,
         threeblock: env!("CARGO_PKG_VERSION"),
         libtorch: env!("LIBTORCH_VERSION"),
-    }
+    })
 }
 
 /// Makes the next free folder `runs/<n>`.

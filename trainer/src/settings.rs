@@ -8,6 +8,7 @@ use models::mnist::{Part, Split};
 use models::network::{Activation, NetworkSpec};
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Backend;
 use crate::optim::OptimizerKind;
 use crate::precision::Precision;
 use crate::schedule::Schedule;
@@ -111,10 +112,15 @@ pub struct Settings {
     #[arg(long, value_enum, default_value = "f32")]
     #[serde(default)]
     pub precision: Precision,
+    /// What computes the convolutions in training; each adds up in an order of its own, so that weights differ in the
+    /// last digits
+    #[arg(long, value_enum, default_value = "auto")]
+    #[serde(default)]
+    pub backend: Backend,
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceChoice,
-    /// Threads of libtorch [default: all cores]
+    /// Threads that compute [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Folder with MNIST's four IDX files, plain or .gz
@@ -140,6 +146,7 @@ impl Settings {
     /// Whether a training with `other` is the same one, wherever it computes and its digits lie.
     pub fn trains_like(&self, other: &Settings) -> bool {
         let place = |settings: &Settings| Settings {
+            backend: self.backend,
             device: self.device,
             threads: self.threads,
             data: self.data.clone(),

@@ -12,8 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Reduction, Tensor};
 
 use crate::augment::augment;
+use crate::backend::Pass;
 use crate::data::Dataset;
-use crate::net::{self, Mode, Net};
+use crate::net::{self, Net};
 use crate::ones::european;
 use crate::outliers::outliers;
 use crate::settings::{Settings, Switch};
@@ -69,10 +70,11 @@ pub fn train(
     observer: &mut impl Observer,
 ) -> anyhow::Result<bool> {
     let teachers = Teachers::read(&settings.teachers, state.net.device())?;
+    let mut pass = settings.backend.pass(state.net.device(), settings.precision)?;
     while state.epoch < settings.epochs {
         state.epoch += 1;
         let start = Instant::now();
-        let Some(steps) = steps(settings, &teachers, state, train, observer) else {
+        let Some(steps) = steps(settings, &teachers, &mut pass, state, train, observer) else {
             return Ok(false);
         };
         let train_time = start.elapsed();
@@ -102,6 +104,7 @@ struct Steps {
 fn steps(
     settings: &Settings,
     teachers: &Teachers,
+    pass: &mut Pass,
     state: &mut State,
     train: &Dataset,
     observer: &mut impl Observer,
@@ -113,11 +116,12 @@ fn steps(
     let n_batches = batches.len() as f64;
     for (step, batch) in batches.enumerate() {
         let progress = (f64::from(epoch - 1) + step as f64 / n_batches) / f64::from(settings.epochs);
-        let (logits, loss) = forward(settings, teachers, &state.net, &batch, progress, &mut rng);
+        let (logits, loss) = forward(settings, teachers, pass, &state.net, &batch, progress, &mut rng);
         steps.learning_rate = settings
             .schedule
             .rate(settings.learning_rate, settings.warm_up, progress);
-        let gradients = state.optimizer.step(&loss, steps.learning_rate);
+        let gradients = pass.gradients(&state.net, &loss);
+        state.optimizer.step(&gradients, steps.learning_rate);
         if step % GRADIENT_STEPS == 0 {
             steps.gradients.add(&state.net, &gradients);
         }
@@ -166,6 +170,7 @@ impl Gradients {
 fn forward(
     settings: &Settings,
     teachers: &Teachers,
+    pass: &mut Pass,
     net: &Net,
     batch: &Dataset,
     progress: f64,
@@ -187,7 +192,7 @@ fn forward(
     if progress < settings.crop {
         input = middle(&input);
     }
-    let logits = net.forward(&input, Mode::Train(settings.precision));
+    let logits = pass.forward(net, &input);
     let cross_entropy = |logits: &Tensor, labels: &Tensor, smoothing| {
         logits.cross_entropy_loss::<Tensor>(labels, None, Reduction::Sum, -100, smoothing)
     };

@@ -26,6 +26,8 @@ pub struct Experiment {
     pub axes: Vec<String>,
     /// Each point of the grid.
     pub configurations: Vec<Configuration>,
+    /// Whether every one of its runs has come to its end.
+    pub complete: bool,
 }
 
 /// One point of the grid, with a run for each seed.
@@ -103,10 +105,12 @@ pub fn read(folder: &Path) -> anyhow::Result<Results> {
         }
     }
     ensure!(!runs.is_empty(), "no run in {} is finished yet", folder.display());
+    let finished = |name: &String| runs.iter().any(|(run, _)| run == name);
     let experiments = plan.experiments.iter().map(|experiment| Experiment {
         name: experiment.name.clone(),
         axes: experiment.axes.clone(),
         configurations: configurations(experiment, &runs),
+        complete: experiment.runs.iter().all(|planned| finished(&planned.name)),
     });
     Ok(Results {
         experiments: experiments.collect(),

@@ -126,14 +126,18 @@ pub fn table_markdown(table: &Table) -> String {
         .collect()
 }
 
-/// How many runs are finished, and how many are not.
+/// How many runs are finished, and what is complete where not all are.
 pub fn state(results: &Results) -> String {
     let finished = results.runs.len();
-    match results.missing {
-        0 => format!("{finished} runs."),
-        missing => format!(
-            "The study is not finished: {finished} of {} runs are there.",
-            finished + missing
-        ),
+    if results.missing == 0 {
+        return format!("{finished} runs.");
     }
+    let all = finished + results.missing;
+    let mut state = format!("The study is not finished: {finished} of {all} runs are there.");
+    let complete = results.experiments.iter().filter(|experiment| experiment.complete);
+    let complete: Vec<String> = complete.map(|experiment| experiment.name.replace('-', " ")).collect();
+    if !complete.is_empty() {
+        state += &format!(" Complete: {}.", complete.join(", "));
+    }
+    state
 }

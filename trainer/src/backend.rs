@@ -1,0 +1,74 @@
+//! What computes the forward pass of a training step and its gradients.
+
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+
+use crate::native::Native;
+use crate::net::{Mode, Net};
+use crate::precision::Precision;
+
+/// What computes the blocks in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// native where it is faster: in f32 on a CPU with AVX2 or NEON; else libtorch
+    Auto,
+    /// Our own convolutions and batch norms, on the CPU in f32
+    Native,
+    /// libtorch's operators, on any device
+    #[default]
+    Libtorch,
+}
+
+impl Backend {
+    /// What `auto` means on this device.
+    ///
+    /// # Errors
+    /// When native is asked for what it cannot do.
+    pub fn resolve(self, device: Device, precision: Precision) -> anyhow::Result<Backend> {
+        let can = device == Device::Cpu && precision == Precision::F32;
+        match self {
+            Backend::Auto if can && Native::is_fast_here() => Ok(Backend::Native),
+            Backend::Auto | Backend::Libtorch => Ok(Backend::Libtorch),
+            Backend::Native if can => Ok(Backend::Native),
+            Backend::Native => anyhow::bail!("--backend native computes on the CPU in f32: use --backend libtorch"),
+        }
+    }
+
+    /// A pass for a network on this device.
+    ///
+    /// # Errors
+    /// When native is asked for what it cannot do, or the system gives no threads.
+    pub fn pass(self, device: Device, precision: Precision) -> anyhow::Result<Pass> {
+        Ok(match self.resolve(device, precision)? {
+            Backend::Native => Pass::Native(Box::new(Native::new(tch::get_num_threads() as usize)?)),
+            Backend::Auto | Backend::Libtorch => Pass::Libtorch(precision),
+        })
+    }
+}
+
+/// Computes one training step after the other.
+pub enum Pass {
+    /// In vectors of our own.
+    Native(Box<Native>),
+    /// By libtorch's operators, in this precision.
+    Libtorch(Precision),
+}
+
+impl Pass {
+    /// Logits `[n, 10]` of normalised digits `[n, 1, side, side]`; the running means of the batch norms follow.
+    pub fn forward(&mut self, net: &Net, input: &Tensor) -> Tensor {
+        match self {
+            Pass::Native(native) => native.forward(net, input),
+            Pass::Libtorch(precision) => net.forward(input, Mode::Train(*precision)),
+        }
+    }
+
+    /// The gradients of a loss of the last logits, in the order of [`Net::trained`].
+    pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Vec<Tensor> {
+        match self {
+            Pass::Native(native) => native.gradients(net, loss),
+            Pass::Libtorch(_) => Tensor::run_backward(&[loss], &net.trained(), false, false),
+        }
+    }
+}

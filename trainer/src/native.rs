@@ -1,0 +1,283 @@
+//! The training pass on a CPU in vectors of our own: the blocks' forward pass and gradients, without libtorch's operators.
+//!
+//! libtorch writes what lies between two operators to memory and reads it again. Here a convolution is measured for its batch
+//! norm while it is in the cache; the norm, the shortcut's addition and the activation are one pass; on the way back, all that
+//! a map of activations is used for is one pass too; and 3x3 convolutions are [`winograd`]'s in both directions. The last
+//! layer, the loss and the optimizer stay libtorch's.
+//!
+//! Maps are `[digits, height, width, channels]`. Work is cut into chunks of digits, whose sums are added in the same order
+//! whoever computed them: the gradients do not depend on the number of threads.
+
+mod backward;
+mod direct;
+mod lanes;
+mod matrix;
+mod method;
+mod norm;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod winograd;
+
+use models::network::{Activation, Conv, Linear, Ops};
+use pulp::Arch;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use tch::{Kind, Tensor};
+
+use crate::net::{self, Net};
+use method::{Method, with_scratch};
+use norm::{Measure, Moments, Term};
+use tape::{Added, ConvRecord, Map, Memory, Size, Tape};
+
+/// Digits that one thread takes at once.
+const CHUNK: usize = 16;
+
+/// Computes training passes, one at a time.
+pub struct Native {
+    arch: Arch,
+    pool: ThreadPool,
+    memory: Memory,
+    tape: Tape,
+    /// Input of the last layer as libtorch sees it.
+    features: Option<Tensor>,
+}
+
+impl Native {
+    /// Whether this CPU has the vectors without which libtorch is faster.
+    pub fn is_fast_here() -> bool {
+        lanes::has_vectors(Arch::new())
+    }
+
+    /// A pass on so many threads.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(threads: usize) -> anyhow::Result<Native> {
+        Ok(Native {
+            arch: Arch::new(),
+            pool: rayon::ThreadPoolBuilder::new().num_threads(threads).build()?,
+            memory: Memory::default(),
+            tape: Tape::default(),
+            features: None,
+        })
+    }
+
+    /// Logits `[n, 10]` of normalised digits `[n, 1, side, side]` f32, as [`Net::forward`] in training computes them; the
+    /// running means of the batch norms follow.
+    pub fn forward(&mut self, net: &Net, input: &Tensor) -> Tensor {
+        std::mem::take(&mut self.tape).give_back(&mut self.memory);
+        let [digits, _, _, side] = input.size()[..] else {
+            unreachable!("digits are [n, 1, side, side]")
+        };
+        let size = Size::new(side as usize, 1);
+        self.tape.digits = digits as usize;
+        self.tape.maps.push(Map::picture(net::values(input), size));
+        match net.spec().forward(&mut Forward { native: self, net }, Value::Map(0)) {
+            Value::Logits(logits) => logits,
+            Value::Map(_) | Value::Sum(_) => unreachable!("the network ends with its linear layer"),
+        }
+    }
+
+    /// The gradients of a loss of the last logits, in the order of [`Net::trained`].
+    ///
+    /// # Panics
+    /// When there was no forward pass.
+    pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Vec<Tensor> {
+        let features = self.features.take().expect("a forward pass comes first");
+        let trained = net.trained();
+        let names = net.trained_names();
+        let mut inside = self.tape.gradients_of_names();
+        let (of_blocks, of_last): (Vec<_>, Vec<_>) = names
+            .iter()
+            .zip(&trained)
+            .partition(|(name, _)| inside.contains_key(*name));
+        let asked: Vec<&Tensor> = [&features]
+            .into_iter()
+            .chain(of_last.into_iter().map(|(_, tensor)| tensor))
+            .collect();
+        let mut outside = Tensor::run_backward(&[loss], &asked, false, false);
+        let of_last = outside.split_off(1);
+        let of_features = net::values(&outside[0].permute([0, 2, 3, 1]));
+        let arch = self.arch;
+        backward::run(
+            arch,
+            &self.pool,
+            &mut self.memory,
+            &self.tape,
+            &of_features,
+            &mut inside,
+        );
+        let of_blocks = of_blocks
+            .into_iter()
+            .map(|(name, tensor)| Tensor::from_slice(&inside[name]).view(&tensor.size()[..]));
+        of_blocks.chain(of_last).collect()
+    }
+}
+
+/// Records a forward pass.
+struct Forward<'a> {
+    native: &'a mut Native,
+    net: &'a Net,
+}
+
+/// A value between two layers.
+enum Value {
+    /// A map of the tape.
+    Map(usize),
+    /// What is to be added up before an activation.
+    Sum(Vec<Added>),
+    /// The end.
+    Logits(Tensor),
+}
+
+impl Ops for Forward<'_> {
+    type Tensor = Value;
+
+    fn conv(&mut self, input: &Value, conv: &Conv) -> Value {
+        let &Value::Map(input) = input else {
+            unreachable!("a convolution follows an activation or the picture")
+        };
+        let Native {
+            arch,
+            pool,
+            memory,
+            tape,
+            ..
+        } = &mut *self.native;
+        let arch = *arch;
+        let from = &tape.maps[input];
+        let method = Method::new(conv, from.size.side);
+        let size = Size::new(method.out_side(), conv.out_channels);
+        let tensor = |layer: &str, name: &str| net::values(&self.net.tensors()[&format!("{layer}.{name}")]);
+        let [kernel, back] = method.pack(&tensor(&conv.name, "weight"));
+        let mut values = memory.take(tape.digits * size.len());
+        let parts: Vec<Moments> = pool.install(|| {
+            let part = |(output, input): (&mut [f32], &[f32])| {
+                let mut moments = Moments::new(size.channels);
+                let group = method.group();
+                with_scratch(method.scratch(group), |scratch| {
+                    let inputs = input.chunks(group * from.size.len());
+                    for (output, input) in output.chunks_mut(group * size.len()).zip(inputs) {
+                        method.forward(arch, input, &kernel, output, scratch);
+                        let moments = &mut moments;
+                        lanes::run(
+                            arch,
+                            Measure {
+                                values: output,
+                                moments,
+                            },
+                        );
+                    }
+                });
+                moments
+            };
+            let inputs = from.values.par_chunks(CHUNK * from.size.len());
+            values
+                .par_chunks_mut(CHUNK * size.len())
+                .zip(inputs)
+                .map(part)
+                .collect()
+        });
+        let mut moments = Moments::new(size.channels);
+        parts.iter().for_each(|part| moments.join(part));
+        self.net.follow(&conv.norm, &moments.mean(), &moments.variance());
+        let (weight, bias) = (tensor(&conv.norm, "weight"), tensor(&conv.norm, "bias"));
+        let (mean, inverse_deviation) = (moments.mean(), moments.inverse_deviation());
+        let scale: Vec<f32> = weight.iter().zip(&inverse_deviation).map(|(w, i)| w * i).collect();
+        let shift = (0..bias.len()).map(|c| bias[c] - mean[c] * scale[c]).collect();
+        let (conv, kernel) = (conv.clone(), back);
+        tape.convs.push(ConvRecord {
+            conv,
+            method,
+            input,
+            size,
+            values,
+            kernel,
+            mean,
+            inverse_deviation,
+            scale,
+            shift,
+        });
+        Value::Sum(vec![Added::Conv(tape.convs.len() - 1)])
+    }
+
+    fn activation(&mut self, input: Value, activation: Activation) -> Value {
+        let Value::Sum(terms) = input else {
+            unreachable!("an activation follows a convolution")
+        };
+        let Native {
+            arch,
+            pool,
+            memory,
+            tape,
+            ..
+        } = &mut *self.native;
+        let arch = *arch;
+        let Some(&Added::Conv(first)) = terms.first() else {
+            unreachable!("a sum begins with a convolution")
+        };
+        let size = tape.convs[first].size;
+        let (ones, zeros) = (vec![1.0; size.channels], vec![0.0; size.channels]);
+        let whole: Vec<Term> = terms
+            .iter()
+            .map(|term| match *term {
+                Added::Conv(index) => tape.convs[index].term(),
+                Added::Map(index) => Term {
+                    values: &tape.maps[index].values,
+                    scale: &ones,
+                    shift: &zeros,
+                },
+            })
+            .collect();
+        let mut values = memory.take(tape.digits * size.len());
+        pool.install(|| {
+            let chunk = CHUNK * size.len();
+            values.par_chunks_mut(chunk).enumerate().for_each(|(index, output)| {
+                let mut terms = [None, None];
+                for (term, whole) in terms.iter_mut().zip(&whole) {
+                    *term = Some(Term {
+                        values: &whole.values[index * chunk..][..output.len()],
+                        ..*whole
+                    });
+                }
+                lanes::run(
+                    arch,
+                    norm::Activate {
+                        terms,
+                        activation,
+                        output,
+                    },
+                );
+            });
+        });
+        let origin = Some((activation, terms));
+        tape.maps.push(Map { values, size, origin });
+        Value::Map(tape.maps.len() - 1)
+    }
+
+    fn add(&mut self, left: Value, right: &Value) -> Value {
+        let Value::Sum(mut terms) = left else {
+            unreachable!("a convolution is on the left")
+        };
+        match right {
+            Value::Sum(more) => terms.extend(more),
+            Value::Map(index) => terms.push(Added::Map(*index)),
+            Value::Logits(_) => unreachable!("nothing is added to logits"),
+        }
+        Value::Sum(terms)
+    }
+
+    fn linear(&mut self, input: &Value, linear: &Linear) -> Value {
+        let &Value::Map(input) = input else {
+            unreachable!("the linear layer follows an activation")
+        };
+        let map = &self.native.tape.maps[input];
+        let sides = [self.native.tape.digits, map.size.side, map.size.side, map.size.channels].map(|side| side as i64);
+        let features = Tensor::from_slice(&map.values).view(sides).permute([0, 3, 1, 2]);
+        let features = features.set_requires_grad(true);
+        let logits = self.net.linear(&features, linear, Kind::Float);
+        self.native.features = Some(features);
+        Value::Logits(logits)
+    }
+}

@@ -1,0 +1,238 @@
+//! Convolution as a product of matrices, for every kernel and stride: each output pixel's window is a row of one matrix, the
+//! kernel the other. The rows are never written out; they lie in the map, around which there are zeros.
+
+use pulp::Simd;
+
+use super::lanes::{BLOCK, Kernel};
+use super::matrix::{Runs, add_to, add_transposed, multiply, put};
+
+/// Sizes of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Height and width of a map that is convolved.
+    pub side: usize,
+    /// Channels in: 1, or a multiple of [`BLOCK`].
+    pub in_channels: usize,
+    /// Height and width of a map of the output.
+    pub out_side: usize,
+    /// Channels out.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel_size: usize,
+    /// Step in both directions.
+    pub stride: usize,
+    /// Zeros on each side.
+    pub padding: usize,
+}
+
+impl Sizes {
+    /// Numbers of a window.
+    pub fn window(self) -> usize {
+        self.kernel_size * self.run()
+    }
+
+    /// Numbers of scratch for `digits` maps, forward or backward.
+    pub fn scratch(self, digits: usize) -> usize {
+        2 * digits * self.padded()
+    }
+
+    /// Numbers of a row of a window.
+    fn run(self) -> usize {
+        self.kernel_size * self.in_channels
+    }
+
+    /// Numbers of a row of a map with its zeros.
+    fn row(self) -> usize {
+        (self.side + 2 * self.padding) * self.in_channels
+    }
+
+    /// Numbers of a map with its zeros.
+    fn padded(self) -> usize {
+        self.row() * (self.side + 2 * self.padding)
+    }
+
+    /// Digits of some maps.
+    fn digits(self, maps: &[f32]) -> usize {
+        maps.len() / (self.side * self.side * self.in_channels)
+    }
+
+    /// Where each window begins among maps with zeros.
+    fn windows(self, digits: usize) -> Vec<usize> {
+        let mut windows = Vec::with_capacity(digits * self.out_side * self.out_side);
+        for digit in 0..digits {
+            for row in 0..self.out_side {
+                let first = digit * self.padded() + row * self.stride * self.row();
+                windows.extend((0..self.out_side).map(|column| first + column * self.stride * self.in_channels));
+            }
+        }
+        windows
+    }
+
+    /// Where each row of maps begins among maps with zeros.
+    fn rows(self, digits: usize) -> impl Iterator<Item = usize> {
+        let rows = move |digit: usize| {
+            (0..self.side).map(move |row| digit * self.padded() + (row + self.padding) * self.row())
+        };
+        (0..digits)
+            .flat_map(rows)
+            .map(move |row| row + self.padding * self.in_channels)
+    }
+}
+
+/// A kernel `[out, in, kernel_size, kernel_size]` as [`multiply`] wants it: to the outputs, `[out blocks][window][BLOCK]`, and
+/// back to each row of the window, `[kernel_size][run blocks][out][BLOCK]`, which a picture of one channel does not need.
+pub fn pack(sizes: Sizes, kernel: &[f32]) -> [Vec<f32>; 2] {
+    let Sizes {
+        out_channels,
+        kernel_size,
+        ..
+    } = sizes;
+    let (window, run) = (sizes.window(), sizes.run());
+    let row = run.next_multiple_of(BLOCK) * out_channels;
+    let mut forward = vec![0.0; window * out_channels];
+    let mut backward = vec![0.0; kernel_size * row];
+    for out in 0..out_channels {
+        for k in 0..window {
+            let value = kernel[place(sizes, out, k)];
+            let (y, x) = (k / run, k % run);
+            forward[((out / BLOCK) * window + k) * BLOCK + out % BLOCK] = value;
+            backward[y * row + ((x / BLOCK) * out_channels + out) * BLOCK + x % BLOCK] = value;
+        }
+    }
+    [forward, backward]
+}
+
+/// The gradient of a kernel `[out, in, kernel_size, kernel_size]` from that of its matrix `[window, out]`.
+pub fn unpack(sizes: Sizes, matrix: &[f32]) -> Vec<f32> {
+    let mut kernel = vec![0.0; matrix.len()];
+    for (k, row) in matrix.chunks_exact(sizes.out_channels).enumerate() {
+        for (out, value) in row.iter().enumerate() {
+            kernel[place(sizes, out, k)] = *value;
+        }
+    }
+    kernel
+}
+
+/// Where number `k` of a window has its weight for an output channel.
+fn place(sizes: Sizes, out: usize, k: usize) -> usize {
+    let (pixel, channel) = (k / sizes.in_channels, k % sizes.in_channels);
+    (out * sizes.in_channels + channel) * sizes.kernel_size * sizes.kernel_size + pixel
+}
+
+/// Convolves maps `[digits, side, side, channels]`.
+pub struct Forward<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// The maps.
+    pub input: &'a [f32],
+    /// The kernel to the outputs.
+    pub kernel: &'a [f32],
+    /// Where the sums go.
+    pub output: &'a mut [f32],
+    /// [`Sizes::scratch`] numbers.
+    pub scratch: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, s: S) {
+        let sizes = self.sizes;
+        let digits = sizes.digits(self.input);
+        let padded = pad(sizes, self.input, self.scratch);
+        let windows = sizes.windows(digits);
+        let runs = Runs {
+            n: sizes.kernel_size,
+            len: sizes.run(),
+            stride: sizes.row(),
+        };
+        multiply::<S, V>(
+            s,
+            windows.len(),
+            padded,
+            #[inline(always)]
+            |pixel| windows[pixel],
+            runs,
+            self.kernel,
+            #[inline(always)]
+            |pixel, block, sums| put::<S, V>(&mut self.output[pixel * sizes.out_channels + block * BLOCK..], sums),
+        );
+    }
+}
+
+/// Adds the gradients of maps and kernel, given that of the output.
+pub struct Backward<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// The maps that were convolved.
+    pub input: &'a [f32],
+    /// Gradient of the output.
+    pub output: &'a [f32],
+    /// The kernel back to the inputs.
+    pub kernel: &'a [f32],
+    /// Gradient of the maps, added to, where anyone asks for it.
+    pub to_input: Option<&'a mut [f32]>,
+    /// Gradient of the kernel's matrix `[window, out]`, added to.
+    pub to_kernel: &'a mut [f32],
+    /// [`Sizes::scratch`] numbers.
+    pub scratch: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, s: S) {
+        let sizes = self.sizes;
+        let (run, channels) = (sizes.run(), sizes.out_channels);
+        let digits = sizes.digits(self.input);
+        let windows = sizes.windows(digits);
+        let (scratch, back) = self.scratch.split_at_mut(digits * sizes.padded());
+        let padded = pad(sizes, self.input, scratch);
+        for (y, to_kernel) in self.to_kernel.chunks_exact_mut(run * channels).enumerate() {
+            let at = |pixel: usize| windows[pixel] + y * sizes.row();
+            add_transposed::<S, V>(s, padded, at, run, self.output, channels, to_kernel);
+        }
+        let Some(to_input) = self.to_input else { return };
+        let back = &mut back[..digits * sizes.padded()];
+        back.fill(0.0);
+        for (y, kernel) in self.kernel.chunks_exact(run * channels).enumerate() {
+            multiply::<S, V>(
+                s,
+                windows.len(),
+                self.output,
+                #[inline(always)]
+                |pixel| pixel * channels,
+                Runs::one(channels),
+                kernel,
+                #[inline(always)]
+                |pixel, block, sums| {
+                    add_to::<S, V>(s, &mut back[windows[pixel] + y * sizes.row() + block * BLOCK..], sums)
+                },
+            );
+        }
+        for (to, from) in to_input
+            .chunks_exact_mut(sizes.side * sizes.in_channels)
+            .zip(sizes.rows(digits))
+        {
+            for (to, from) in to.iter_mut().zip(&back[from..]) {
+                *to += from;
+            }
+        }
+    }
+}
+
+/// The maps with zeros around them.
+#[inline(always)]
+fn pad<'a>(sizes: Sizes, maps: &'a [f32], scratch: &'a mut [f32]) -> &'a [f32] {
+    if sizes.padding == 0 {
+        return maps;
+    }
+    let digits = sizes.digits(maps);
+    let padded = &mut scratch[..digits * sizes.padded()];
+    padded.fill(0.0);
+    for (from, to) in maps
+        .chunks_exact(sizes.side * sizes.in_channels)
+        .zip(sizes.rows(digits))
+    {
+        padded[to..][..from.len()].copy_from_slice(from);
+    }
+    padded
+}

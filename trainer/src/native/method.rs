@@ -1,0 +1,198 @@
+//! Which of the two ways a convolution is computed: [`winograd`] where it fits, else [`direct`].
+
+use std::cell::RefCell;
+
+use models::network::Conv;
+use pulp::Arch;
+
+use super::lanes::{self, BLOCK};
+use super::{CHUNK, direct, winograd};
+
+/// Rows that the matrices of a group of digits have at least.
+const ROWS: usize = 32;
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug)]
+pub enum Method {
+    /// By products of transformed tiles.
+    Winograd(winograd::Sizes),
+    /// By sums over the kernel.
+    Direct(direct::Sizes),
+}
+
+/// Maps of a convolution on the way back.
+pub struct Back<'a> {
+    /// The maps that were convolved.
+    pub input: &'a [f32],
+    /// Gradient of the output.
+    pub output: &'a [f32],
+    /// The kernel for the way back.
+    pub kernel: &'a [f32],
+    /// Gradient of the input, added to; the picture needs none.
+    pub to_input: Option<&'a mut [f32]>,
+    /// Gradient of the kernel as [`Method::unpack`] takes it, added to.
+    pub to_kernel: &'a mut [f32],
+}
+
+impl Method {
+    /// For maps of `side` x `side`.
+    ///
+    /// # Panics
+    /// When there are more than one and yet no whole blocks of channels.
+    pub fn new(conv: &Conv, side: usize) -> Method {
+        let &Conv {
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            ..
+        } = conv;
+        assert!(in_channels == 1 || in_channels.is_multiple_of(BLOCK));
+        assert!(out_channels.is_multiple_of(BLOCK));
+        if (kernel_size, stride, padding) == (3, 1, 1) && in_channels > 1 {
+            return Method::Winograd(winograd::Sizes {
+                side,
+                in_channels,
+                out_channels,
+            });
+        }
+        let out_side = (side + 2 * padding - kernel_size) / stride + 1;
+        Method::Direct(direct::Sizes {
+            side,
+            in_channels,
+            out_side,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+        })
+    }
+
+    /// Height and width of the output.
+    pub fn out_side(self) -> usize {
+        match self {
+            Method::Winograd(sizes) => sizes.side,
+            Method::Direct(sizes) => sizes.out_side,
+        }
+    }
+
+    /// Digits that are computed together: enough rows for the matrices, few enough for the cache.
+    pub fn group(self) -> usize {
+        let rows = match self {
+            Method::Winograd(sizes) => sizes.tiles(),
+            Method::Direct(sizes) => sizes.out_side * sizes.out_side,
+        };
+        ROWS.div_ceil(rows).min(CHUNK)
+    }
+
+    /// Numbers of scratch for so many digits.
+    pub fn scratch(self, digits: usize) -> usize {
+        match self {
+            Method::Winograd(sizes) => sizes.scratch(digits * sizes.tiles()),
+            Method::Direct(sizes) => sizes.scratch(digits),
+        }
+    }
+
+    /// The kernel `[out, in, height, width]`, packed for the way forward and for the way back.
+    pub fn pack(self, kernel: &[f32]) -> [Vec<f32>; 2] {
+        match self {
+            Method::Winograd(sizes) => winograd::pack(sizes, kernel),
+            Method::Direct(sizes) => direct::pack(sizes, kernel),
+        }
+    }
+
+    /// A gradient of no digit, as [`Method::unpack`] takes it.
+    pub fn no_gradient(self) -> Vec<f32> {
+        let numbers = match self {
+            Method::Winograd(sizes) => sizes.points(),
+            Method::Direct(sizes) => sizes.window() * sizes.out_channels,
+        };
+        vec![0.0; numbers]
+    }
+
+    /// The gradient of the kernel `[out, in, height, width]`.
+    pub fn unpack(self, gradient: &[f32]) -> Vec<f32> {
+        match self {
+            Method::Winograd(sizes) => winograd::unpack(sizes, gradient),
+            Method::Direct(sizes) => direct::unpack(sizes, gradient),
+        }
+    }
+
+    /// Convolves maps.
+    pub fn forward(self, arch: Arch, input: &[f32], kernel: &[f32], output: &mut [f32], scratch: &mut [f32]) {
+        match self {
+            Method::Winograd(sizes) => lanes::run(
+                arch,
+                winograd::Forward {
+                    sizes,
+                    input,
+                    kernel,
+                    output,
+                    scratch,
+                },
+            ),
+            Method::Direct(sizes) => lanes::run(
+                arch,
+                direct::Forward {
+                    sizes,
+                    input,
+                    kernel,
+                    output,
+                    scratch,
+                },
+            ),
+        }
+    }
+
+    /// Adds the gradients.
+    pub fn backward(self, arch: Arch, back: Back, scratch: &mut [f32]) {
+        let Back {
+            input,
+            output,
+            kernel,
+            to_input,
+            to_kernel,
+        } = back;
+        match self {
+            Method::Winograd(sizes) => {
+                let to_input = to_input.expect("the picture, of one channel, is convolved directly");
+                let backward = winograd::Backward {
+                    sizes,
+                    input,
+                    output,
+                    kernel,
+                    to_input,
+                    to_kernel,
+                    scratch,
+                };
+                lanes::run(arch, backward);
+            }
+            Method::Direct(sizes) => {
+                let backward = direct::Backward {
+                    sizes,
+                    input,
+                    output,
+                    kernel,
+                    to_input,
+                    to_kernel,
+                    scratch,
+                };
+                lanes::run(arch, backward);
+            }
+        }
+    }
+}
+
+/// Lends a thread's own memory, of any value.
+pub fn with_scratch(len: usize, work: impl FnOnce(&mut [f32])) {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len {
+            scratch.resize(len, 0.0);
+        }
+        work(&mut scratch[..len]);
+    });
+}

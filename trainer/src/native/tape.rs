@@ -1,0 +1,170 @@
+//! What a forward pass leaves for the gradients.
+
+use std::collections::HashMap;
+
+use models::network::{Activation, Conv};
+
+use super::method::Method;
+use super::norm::Term;
+
+/// The maps and convolutions of a pass, in the order in which they were computed.
+#[derive(Default)]
+pub struct Tape {
+    /// Digits of the batch.
+    pub digits: usize,
+    /// The picture, and every activation's output.
+    pub maps: Vec<Map>,
+    /// The convolutions.
+    pub convs: Vec<ConvRecord>,
+}
+
+/// The picture, or an activation's output.
+pub struct Map {
+    /// `[digits, side, side, channels]`
+    pub values: Vec<f32>,
+    /// Of one digit.
+    pub size: Size,
+    /// The activation, and of the sum of what; the picture has none.
+    pub origin: Option<(Activation, Vec<Added>)>,
+}
+
+/// Of the map of one digit.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Height and width.
+    pub side: usize,
+    /// Channels.
+    pub channels: usize,
+}
+
+/// A convolution and its batch norm.
+pub struct ConvRecord {
+    /// What it is.
+    pub conv: Conv,
+    /// How it was computed.
+    pub method: Method,
+    /// The map that was convolved.
+    pub input: usize,
+    /// Of one digit of the output.
+    pub size: Size,
+    /// The output before the batch norm.
+    pub values: Vec<f32>,
+    /// The kernel for the way back.
+    pub kernel: Vec<f32>,
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Inverse standard deviation of each channel.
+    pub inverse_deviation: Vec<f32>,
+    /// By which the batch norm multiplies each channel.
+    pub scale: Vec<f32>,
+    /// What it adds then.
+    pub shift: Vec<f32>,
+}
+
+/// What is added up before an activation, by its number on the tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// A convolution after its batch norm.
+    Conv(usize),
+    /// A map.
+    Map(usize),
+}
+
+impl Tape {
+    /// Keeps the memory for the next pass.
+    pub fn give_back(self, memory: &mut Memory) {
+        self.maps.into_iter().for_each(|map| memory.give(map.values));
+        self.convs.into_iter().for_each(|conv| memory.give(conv.values));
+    }
+
+    /// The convolutions of a map.
+    pub fn uses(&self, index: usize) -> impl Iterator<Item = usize> {
+        (0..self.convs.len()).filter(move |&conv| self.convs[conv].input == index)
+    }
+
+    /// The maps to whose sums a map is added.
+    pub fn added_to(&self, index: usize) -> impl Iterator<Item = usize> {
+        let adds = move |map: &usize| {
+            let origin = self.maps[*map].origin.as_ref();
+            origin.is_some_and(|(_, terms)| terms.contains(&Added::Map(index)))
+        };
+        (0..self.maps.len()).filter(adds)
+    }
+
+    /// The convolutions whose batch norms are added up before a map's activation.
+    pub fn normed(&self, index: usize) -> impl Iterator<Item = usize> {
+        let terms = self.maps[index].origin.iter().flat_map(|(_, terms)| terms);
+        terms.filter_map(|term| match term {
+            Added::Conv(conv) => Some(*conv),
+            Added::Map(_) => None,
+        })
+    }
+
+    /// The map to whose sum a convolution is added.
+    pub fn owner(&self, conv: usize) -> usize {
+        let owns = |map: &usize| self.normed(*map).any(|other| other == conv);
+        (0..self.maps.len())
+            .find(owns)
+            .expect("every convolution is added to a sum")
+    }
+
+    /// A place for the gradient of each trained tensor, under its name.
+    pub fn gradients_of_names(&self) -> HashMap<String, Vec<f32>> {
+        let names = self.convs.iter().flat_map(|ConvRecord { conv, .. }| {
+            [(&conv.name, "weight"), (&conv.norm, "weight"), (&conv.norm, "bias")]
+                .map(|(layer, name)| format!("{layer}.{name}"))
+        });
+        names.map(|name| (name, Vec::new())).collect()
+    }
+}
+
+impl Map {
+    /// The digits themselves.
+    pub fn picture(values: Vec<f32>, size: Size) -> Map {
+        Map {
+            values,
+            size,
+            origin: None,
+        }
+    }
+}
+
+impl Size {
+    /// A square map.
+    pub fn new(side: usize, channels: usize) -> Size {
+        Size { side, channels }
+    }
+
+    /// Numbers of one digit.
+    pub fn len(self) -> usize {
+        self.side * self.side * self.channels
+    }
+}
+
+impl ConvRecord {
+    /// The output after the batch norm.
+    pub fn term(&self) -> Term<'_> {
+        Term {
+            values: &self.values,
+            scale: &self.scale,
+            shift: &self.shift,
+        }
+    }
+}
+
+/// Maps of passes behind, for those to come: fresh memory would cost a page fault every few kilobytes.
+#[derive(Default)]
+pub struct Memory(HashMap<usize, Vec<Vec<f32>>>);
+
+impl Memory {
+    /// So many numbers, of any value.
+    pub fn take(&mut self, len: usize) -> Vec<f32> {
+        let free = self.0.get_mut(&len).and_then(Vec::pop);
+        free.unwrap_or_else(|| vec![0.0; len])
+    }
+
+    /// Keeps numbers for the next who takes as many.
+    pub fn give(&mut self, numbers: Vec<f32>) {
+        self.0.entry(numbers.len()).or_default().push(numbers);
+    }
+}

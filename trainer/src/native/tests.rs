@@ -1,0 +1,140 @@
+//! The pass against libtorch's operators.
+
+use std::num::NonZeroU8;
+
+use models::network::NetworkSpec;
+use tch::{Device, Reduction};
+
+use super::*;
+use crate::net::Mode;
+use crate::precision::Precision;
+
+/// A loss and its gradients.
+struct Step {
+    logits: Tensor,
+    gradients: Vec<Tensor>,
+    net: Net,
+}
+
+fn input(digits: i64, side: i64) -> (Tensor, Tensor) {
+    let numbers = Tensor::arange(digits * side * side, (Kind::Float, Device::Cpu));
+    let pixels = (numbers.square() * 0.37).sin() + (numbers * 0.011).cos();
+    let labels = Tensor::arange(digits, (Kind::Int64, Device::Cpu)).remainder(10);
+    (pixels.view([digits, 1, side, side]), labels)
+}
+
+fn loss(logits: &Tensor, labels: &Tensor) -> Tensor {
+    logits.cross_entropy_loss::<Tensor>(labels, None, Reduction::Mean, -100, 0.0)
+}
+
+fn native(spec: NetworkSpec, (input, labels): &(Tensor, Tensor), threads: usize) -> Step {
+    let net = Net::new(spec, 3, Device::Cpu);
+    let mut pass = Native::new(threads).unwrap();
+    // Twice, the second time in the first one's memory.
+    let mut last = None;
+    for _ in 0..2 {
+        let logits = pass.forward(&net, input);
+        let gradients = pass.gradients(&net, &loss(&logits, labels));
+        last = Some((logits.detach(), gradients));
+    }
+    let (logits, gradients) = last.unwrap();
+    Step { logits, gradients, net }
+}
+
+fn libtorch(spec: NetworkSpec, (input, labels): &(Tensor, Tensor)) -> Step {
+    let net = Net::new(spec, 3, Device::Cpu);
+    let logits = [0; 2]
+        .map(|_| net.forward(input, Mode::Train(Precision::F32)))
+        .into_iter()
+        .last()
+        .unwrap();
+    let gradients = Tensor::run_backward(&[loss(&logits, labels)], &net.trained(), false, false);
+    Step {
+        logits: logits.detach(),
+        gradients,
+        net,
+    }
+}
+
+/// The largest difference, relative to the largest number.
+fn distance(ours: &Tensor, theirs: &Tensor) -> f64 {
+    let largest = |tensor: &Tensor| tensor.abs().max().double_value(&[]);
+    largest(&(ours - theirs)) / largest(theirs).max(1e-6)
+}
+
+#[track_caller]
+fn check(spec: NetworkSpec, digits: i64, side: i64) {
+    let batch = input(digits, side);
+    let (ours, theirs) = (native(spec, &batch, 2), libtorch(spec, &batch));
+    assert!(distance(&ours.logits, &theirs.logits) < 1e-4, "{spec}");
+    for ((name, ours), theirs) in ours
+        .net
+        .trained_names()
+        .iter()
+        .zip(&ours.gradients)
+        .zip(&theirs.gradients)
+    {
+        assert_eq!(ours.size(), theirs.size(), "{name}");
+        let distance = distance(ours, theirs);
+        assert!(
+            distance < 2e-3,
+            "{spec}, {digits} digits of {side} pixels, {name}: {distance}"
+        );
+    }
+    for (name, tensor) in ours.net.tensors() {
+        let distance = distance(tensor, &theirs.net.tensors()[name]);
+        assert!(distance < 1e-4, "{spec}, {name}: {distance}");
+    }
+}
+
+fn spec(activation: Activation, residual: bool, blocks: u8) -> NetworkSpec {
+    NetworkSpec {
+        activation,
+        residual,
+        blocks: NonZeroU8::new(blocks).unwrap(),
+    }
+}
+
+#[test]
+fn is_libtorchs_pass() {
+    for activation in [Activation::Relu, Activation::Sigmoid, Activation::Tanh] {
+        check(spec(activation, true, 1), 37, 28);
+    }
+    check(spec(Activation::Relu, false, 1), 16, 28);
+    check(spec(Activation::Tanh, true, 3), 5, 28);
+}
+
+#[test]
+fn is_libtorchs_pass_on_the_middle_of_the_pictures() {
+    check(spec(Activation::Tanh, true, 1), 33, 20);
+}
+
+#[test]
+fn gradients_do_not_depend_on_threads() {
+    let batch = input(50, 28);
+    let [one, three] = [1, 3].map(|threads| native(NetworkSpec::default(), &batch, threads));
+    assert_eq!(one.logits, three.logits);
+    assert!(
+        one.gradients
+            .iter()
+            .zip(&three.gradients)
+            .all(|(one, three)| one == three)
+    );
+}
+
+#[test]
+fn numbers_that_are_none_are_not_hidden() {
+    let batch = input(4, 28);
+    let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
+    let broken = net.tensors()["block2.conv1.weight"].shallow_clone();
+    let _ = tch::no_grad(|| broken.shallow_clone().fill_(f64::NAN));
+    let mut pass = Native::new(1).unwrap();
+    let loss = loss(&pass.forward(&net, &batch.0), &batch.1);
+    assert!(loss.double_value(&[]).is_nan());
+    let gradients = pass.gradients(&net, &loss);
+    assert!(
+        gradients
+            .iter()
+            .any(|gradient| gradient.isnan().any().int64_value(&[]) == 1)
+    );
+}
