@@ -160,7 +160,7 @@ fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Res
     if !settings.precision.is_fast_on(device) {
         eprintln!("note: this CPU multiplies bf16 in software, far slower than f32");
     }
-    settings.backend.resolve(device, settings.precision)?;
+    trainer::train::check(settings, device)?;
     let (train, test) = settings.splits()?;
     let folder = resume.map_or_else(|| trainer::run::next_folder(runs), |folder| Ok(folder.to_owned()))?;
     let (run, mut state) = Run::open(folder, settings, device, &train, &test)?;

@@ -9,7 +9,7 @@ use models::glyph::INK_BOX;
 use models::score::Score;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::augment::augment;
 use crate::backend::Pass;
@@ -55,6 +55,15 @@ pub trait Observer {
     /// # Errors
     /// Ends the training.
     fn epoch(&mut self, epoch: &Epoch, state: &State) -> anyhow::Result<()>;
+}
+
+/// Whether a training can begin, before its run has a folder.
+///
+/// # Errors
+/// When the backend cannot compute on the device, or a teacher's weights cannot be read.
+pub fn check(settings: &Settings, device: Device) -> anyhow::Result<()> {
+    settings.backend.resolve(device, settings.precision)?;
+    Teachers::read(&settings.teachers, device).map(|_| ())
 }
 
 /// Trains from `state` to the last epoch, and tells `observer` how it goes. Returns whether it came to the end, and not
@@ -274,8 +283,6 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
     use super::*;
     use crate::optim::OptimizerKind;
     use crate::study::Plan;

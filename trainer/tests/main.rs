@@ -496,6 +496,19 @@ fn mistakes_are_answered_clearly() {
         1,
         "not a safetensors file",
     );
+    fails(
+        folder.path(),
+        &["--data", ".", "--teachers", "none"],
+        1,
+        "cannot read none",
+    );
+    fails(
+        folder.path(),
+        &["--data", ".", "--backend", "native", "--precision", "bf16"],
+        1,
+        "use --backend libtorch",
+    );
+    assert!(!folder.path().join("runs").exists(), "no run was begun");
     if !tch::Cuda::is_available() {
         fails(
             folder.path(),

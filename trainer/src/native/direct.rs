@@ -225,14 +225,19 @@ fn pad<'a>(sizes: Sizes, maps: &'a [f32], scratch: &'a mut [f32]) -> &'a [f32] {
     if sizes.padding == 0 {
         return maps;
     }
-    let digits = sizes.digits(maps);
-    let padded = &mut scratch[..digits * sizes.padded()];
-    padded.fill(0.0);
-    for (from, to) in maps
-        .chunks_exact(sizes.side * sizes.in_channels)
-        .zip(sizes.rows(digits))
-    {
-        padded[to..][..from.len()].copy_from_slice(from);
+    let padded = &mut scratch[..sizes.digits(maps) * sizes.padded()];
+    let (edge, inside) = (sizes.padding * sizes.in_channels, sizes.side * sizes.in_channels);
+    let maps = maps.chunks_exact(sizes.side * inside);
+    for (map, padded) in maps.zip(padded.chunks_exact_mut(sizes.padded())) {
+        let (above, rest) = padded.split_at_mut(sizes.padding * sizes.row());
+        let (rows, below) = rest.split_at_mut(sizes.side * sizes.row());
+        above.fill(0.0);
+        below.fill(0.0);
+        for (from, to) in map.chunks_exact(inside).zip(rows.chunks_exact_mut(sizes.row())) {
+            to[..edge].fill(0.0);
+            to[edge..][..inside].copy_from_slice(from);
+            to[edge + inside..].fill(0.0);
+        }
     }
     padded
 }

@@ -86,8 +86,12 @@ pub fn pack(sizes: Sizes, kernel: &[f32]) -> [Vec<f32>; 2] {
         ..
     } = sizes;
     let [mut forward, mut backward] = [0, 1].map(|_| vec![0.0; sizes.points()]);
-    for out in 0..out_channels {
-        for input in 0..in_channels {
+    // A block of outputs of one input after the other, so that what is written lies together.
+    for (first, input) in (0..out_channels)
+        .step_by(BLOCK)
+        .flat_map(|first| (0..in_channels).map(move |input| (first, input)))
+    {
+        for out in first..first + BLOCK {
             let g: &[f32; 9] = kernel[(out * in_channels + input) * 9..]
                 .first_chunk()
                 .expect("whole kernels");
