@@ -1,4 +1,4 @@
-//! What computes the forward pass of a training step and its gradients.
+//! What computes the blocks' forward pass in a training step, and their gradients.
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
@@ -13,9 +13,10 @@ use crate::precision::Precision;
 pub enum Backend {
     /// native where it is faster: in f32 on a CPU with AVX2 or NEON; else libtorch
     Auto,
-    /// Our own convolutions and batch norms, on the CPU in f32
+    /// Our own convolutions and batch norms, in f32 on a CPU with AVX2 or NEON
     Native,
     /// libtorch's operators, on any device
+    // Runs from before this setting were computed so.
     #[default]
     Libtorch,
 }
@@ -26,12 +27,13 @@ impl Backend {
     /// # Errors
     /// When native is asked for what it cannot do.
     pub fn resolve(self, device: Device, precision: Precision) -> anyhow::Result<Backend> {
-        let can = device == Device::Cpu && precision == Precision::F32;
+        let can = device == Device::Cpu && precision == Precision::F32 && Native::is_fast_here();
         match self {
-            Backend::Auto if can && Native::is_fast_here() => Ok(Backend::Native),
+            Backend::Auto | Backend::Native if can => Ok(Backend::Native),
             Backend::Auto | Backend::Libtorch => Ok(Backend::Libtorch),
-            Backend::Native if can => Ok(Backend::Native),
-            Backend::Native => anyhow::bail!("--backend native computes on the CPU in f32: use --backend libtorch"),
+            Backend::Native => {
+                anyhow::bail!("--backend native computes in f32 on a CPU with AVX2 or NEON: use --backend libtorch")
+            }
         }
     }
 

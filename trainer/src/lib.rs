@@ -1,8 +1,8 @@
 //! Trains the network of [`models::network`] on MNIST with libtorch; the only crate that links it.
 //!
-//! [`train`] takes a [`state::State`], which is a [`net::Net`] with its [`optim::Optimizer`], through the epochs, and a
-//! [`run::Run`] keeps in its folder what came of each. The exporter takes up from there. A [`study`] is many runs, of
-//! which a [`report`] tells what they show.
+//! [`train`] takes a [`state::State`], which is a [`net::Net`] with its [`optim::Optimizer`], through the epochs, each step
+//! computed by a [`backend`]: libtorch's operators, or [`native`]. A [`run::Run`] keeps in its folder what came of each. The
+//! exporter takes up from there. A [`study`] is many runs, of which a [`report`] tells what they show.
 //! The recipe `best` also has [`augment`], [`ones`], [`outliers`], a [`schedule`] and an [`average`].
 #![forbid(unsafe_code)]
 

@@ -160,12 +160,12 @@ fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Res
     if !settings.precision.is_fast_on(device) {
         eprintln!("note: this CPU multiplies bf16 in software, far slower than f32");
     }
-    trainer::train::check(settings, device)?;
+    let backend = trainer::train::check(settings, device)?;
     let (train, test) = settings.splits()?;
     let folder = resume.map_or_else(|| trainer::run::next_folder(runs), |folder| Ok(folder.to_owned()))?;
     let (run, mut state) = Run::open(folder, settings, device, &train, &test)?;
     let stop = stop_on_ctrl_c()?;
-    let mut progress = Progress::new(settings, run, state.epoch, train.digits.len(), device, stop);
+    let mut progress = Progress::new(settings, run, state.epoch, train.digits.len(), device, backend, stop);
     let (train, test) = (Dataset::new(&train, device), Dataset::new(&test, device));
     let finished = trainer::train::train(settings, &mut state, &train, &test, &mut progress)?;
     progress.finish(finished)?;

@@ -2,11 +2,11 @@
 //!
 //! libtorch writes what lies between two operators to memory and reads it again. Here a convolution is measured for its batch
 //! norm while it is in the cache; the norm, the shortcut's addition and the activation are one pass; on the way back, all that
-//! a map of activations is used for is one pass too; and 3x3 convolutions are [`winograd`]'s in both directions. The last
+//! a map of activations is used for is one pass too; and 3x3 convolutions are Winograd's in both directions. The last
 //! layer, the loss and the optimizer stay libtorch's.
 //!
 //! Maps are `[digits, height, width, channels]`. Work is cut into chunks of digits, whose sums are added in the same order
-//! whoever computed them: the gradients do not depend on the number of threads.
+//! whoever computed them: the blocks' gradients do not depend on the number of threads. Those of the last layer are libtorch's.
 
 mod backward;
 mod direct;
@@ -72,7 +72,9 @@ impl Native {
         };
         let size = Size::new(side as usize, 1);
         self.tape.digits = digits as usize;
-        self.tape.maps.push(Map::picture(net::values(input), size));
+        let mut pixels = self.memory.take(input.numel());
+        input.contiguous().view(-1).copy_data(&mut pixels, input.numel());
+        self.tape.maps.push(Map::picture(pixels, size));
         match net.spec().forward(&mut Forward { native: self, net }, Value::Map(0)) {
             Value::Logits(logits) => logits,
             Value::Map(_) | Value::Sum(_) => unreachable!("the network ends with its linear layer"),
@@ -86,31 +88,15 @@ impl Native {
     pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Vec<Tensor> {
         let features = self.features.take().expect("a forward pass comes first");
         let trained = net.trained();
-        let names = net.trained_names();
-        let mut inside = self.tape.gradients_of_names();
-        let (of_blocks, of_last): (Vec<_>, Vec<_>) = names
-            .iter()
-            .zip(&trained)
-            .partition(|(name, _)| inside.contains_key(*name));
-        let asked: Vec<&Tensor> = [&features]
-            .into_iter()
-            .chain(of_last.into_iter().map(|(_, tensor)| tensor))
-            .collect();
+        // The blocks come first; a convolution has three trained tensors.
+        let (of_blocks, of_last) = trained.split_at(3 * self.tape.convs.len());
+        let asked: Vec<&Tensor> = [&features].into_iter().chain(of_last).collect();
         let mut outside = Tensor::run_backward(&[loss], &asked, false, false);
         let of_last = outside.split_off(1);
         let of_features = net::values(&outside[0].permute([0, 2, 3, 1]));
-        let arch = self.arch;
-        backward::run(
-            arch,
-            &self.pool,
-            &mut self.memory,
-            &self.tape,
-            &of_features,
-            &mut inside,
-        );
-        let of_blocks = of_blocks
-            .into_iter()
-            .map(|(name, tensor)| Tensor::from_slice(&inside[name]).view(&tensor.size()[..]));
+        let inside = backward::run(self.arch, &self.pool, &mut self.memory, &self.tape, &of_features);
+        let of_blocks = inside.iter().flatten().zip(of_blocks);
+        let of_blocks = of_blocks.map(|(gradient, tensor)| Tensor::from_slice(gradient).view(&tensor.size()[..]));
         of_blocks.chain(of_last).collect()
     }
 }
@@ -150,7 +136,7 @@ impl Ops for Forward<'_> {
         let method = Method::new(conv, from.size.side);
         let size = Size::new(method.out_side(), conv.out_channels);
         let tensor = |layer: &str, name: &str| net::values(&self.net.tensors()[&format!("{layer}.{name}")]);
-        let [kernel, back] = method.pack(&tensor(&conv.name, "weight"));
+        let [forward, kernel] = method.pack(&tensor(&conv.name, "weight"));
         let mut values = memory.take(tape.digits * size.len());
         let parts: Vec<Moments> = pool.install(|| {
             let part = |(output, input): (&mut [f32], &[f32])| {
@@ -159,7 +145,7 @@ impl Ops for Forward<'_> {
                 with_scratch(method.scratch(group), |scratch| {
                     let inputs = input.chunks(group * from.size.len());
                     for (output, input) in output.chunks_mut(group * size.len()).zip(inputs) {
-                        method.forward(arch, input, &kernel, output, scratch);
+                        method.forward(arch, input, &forward, output, scratch);
                         let moments = &mut moments;
                         lanes::run(
                             arch,
@@ -186,9 +172,7 @@ impl Ops for Forward<'_> {
         let (mean, inverse_deviation) = (moments.mean(), moments.inverse_deviation());
         let scale: Vec<f32> = weight.iter().zip(&inverse_deviation).map(|(w, i)| w * i).collect();
         let shift = (0..bias.len()).map(|c| bias[c] - mean[c] * scale[c]).collect();
-        let (conv, kernel) = (conv.clone(), back);
         tape.convs.push(ConvRecord {
-            conv,
             method,
             input,
             size,
@@ -265,6 +249,7 @@ impl Ops for Forward<'_> {
             Value::Map(index) => terms.push(Added::Map(*index)),
             Value::Logits(_) => unreachable!("nothing is added to logits"),
         }
+        assert!(terms.len() <= 2, "the kernels add two terms");
         Value::Sum(terms)
     }
 

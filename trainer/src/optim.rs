@@ -57,6 +57,7 @@ impl Optimizer {
 
     /// Takes one step against the gradients of the tensors.
     pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64) {
+        assert_eq!(gradients.len(), self.slots.len());
         self.steps += 1;
         let _no_grad = tch::no_grad_guard();
         for (slot, grad) in self.slots.iter_mut().zip(gradients) {

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use models::score::Score;
 use tch::Device;
 
+use crate::backend::Backend;
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::state::State;
@@ -31,6 +32,7 @@ impl Progress {
         behind: u32,
         train_digits: usize,
         device: Device,
+        backend: Backend,
         stop: Arc<AtomicBool>,
     ) -> Progress {
         let Settings {
@@ -46,7 +48,7 @@ impl Progress {
         let threads = tch::get_num_threads();
         eprintln!(
             "training {network}, on {train_digits} digits: recipe {recipe:?}, {optimizer:?}, learning rate {learning_rate}, \
-             batch {batch_size}, epochs {}{epochs}, seed {seed}, device {device:?}, threads {threads}, into {}",
+             batch {batch_size}, epochs {}{epochs}, seed {seed}, device {device:?}, backend {backend:?}, threads {threads}, into {}",
             if behind > 0 {
                 format!("{} to ", behind + 1)
             } else {

@@ -112,8 +112,7 @@ pub struct Settings {
     #[arg(long, value_enum, default_value = "f32")]
     #[serde(default)]
     pub precision: Precision,
-    /// What computes the convolutions in training; each adds up in an order of its own, so that weights differ in the
-    /// last digits
+    /// What computes the blocks in training; each rounds in its own way, so that the weights of a training differ
     #[arg(long, value_enum, default_value = "auto")]
     #[serde(default)]
     pub backend: Backend,
@@ -282,6 +281,12 @@ mod tests {
     fn settings_of_runs_from_before_a_flag_are_read() {
         let settings = settings(&["--recipe", "best"]);
         let mut old = serde_json::to_value(&settings).unwrap();
+        assert_eq!(settings.backend, Backend::Auto);
+        old.as_object_mut().unwrap().remove("backend").unwrap();
+        let settings = Settings {
+            backend: Backend::Libtorch,
+            ..settings
+        };
         for added in ["crop", "precision", "taught", "teachers", "warm_up"] {
             old.as_object_mut().unwrap().remove(added).unwrap();
         }

@@ -11,6 +11,7 @@ use anyhow::Context;
 
 pub use self::plan::Plan;
 pub use self::runner::run;
+use crate::backend::Backend;
 use crate::settings::DeviceChoice;
 
 /// The study that ships with the program.
@@ -30,9 +31,12 @@ pub struct Study {
     /// Runs to train at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Threads of libtorch for each run [default: all cores]
+    /// Threads of each run [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// What computes the blocks in training; a run that was begun goes on with its own
+    #[arg(long, value_enum, default_value = "auto")]
+    backend: Backend,
     /// Where to compute
     #[arg(long, value_enum, default_value = "auto")]
     device: DeviceChoice,

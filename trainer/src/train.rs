@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::augment::augment;
-use crate::backend::Pass;
+use crate::backend::{Backend, Pass};
 use crate::data::Dataset;
 use crate::net::{self, Net};
 use crate::ones::european;
@@ -57,13 +57,13 @@ pub trait Observer {
     fn epoch(&mut self, epoch: &Epoch, state: &State) -> anyhow::Result<()>;
 }
 
-/// Whether a training can begin, before its run has a folder.
+/// Whether a training can begin, before its run has a folder, and what will compute it.
 ///
 /// # Errors
 /// When the backend cannot compute on the device, or a teacher's weights cannot be read.
-pub fn check(settings: &Settings, device: Device) -> anyhow::Result<()> {
-    settings.backend.resolve(device, settings.precision)?;
-    Teachers::read(&settings.teachers, device).map(|_| ())
+pub fn check(settings: &Settings, device: Device) -> anyhow::Result<Backend> {
+    Teachers::read(&settings.teachers, device)?;
+    settings.backend.resolve(device, settings.precision)
 }
 
 /// Trains from `state` to the last epoch, and tells `observer` how it goes. Returns whether it came to the end, and not

@@ -1,7 +1,5 @@
 //! The way back over the tape: map by map, all that a map was used for at once, while it is in the cache.
 
-use std::collections::HashMap;
-
 use pulp::Arch;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -12,16 +10,11 @@ use super::method::{Back, with_scratch};
 use super::norm::{Combine, Normed, Slope};
 use super::tape::{ConvRecord, Memory, Tape};
 
-/// Fills in the gradients of the tape's tensors, given that of its last map.
-pub fn run(
-    arch: Arch,
-    pool: &ThreadPool,
-    memory: &mut Memory,
-    tape: &Tape,
-    of_last: &[f32],
-    gradients: &mut HashMap<String, Vec<f32>>,
-) {
-    let mut way = Way {
+/// For each convolution of the tape the gradients of its kernel, and of the weight and the bias of its batch norm, given that of
+/// the last map.
+pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_last: &[f32]) -> Vec<[Vec<f32>; 3]> {
+    let mut gradients: Vec<[Vec<f32>; 3]> = tape.convs.iter().map(|_| Default::default()).collect();
+    let mut known = Backward {
         arch,
         tape,
         of_last,
@@ -40,28 +33,26 @@ pub fn run(
             chunks
                 .into_par_iter()
                 .enumerate()
-                .map(|(chunk, of_sum)| way.part(index, chunk, of_sum))
+                .map(|(chunk, of_sum)| known.part(index, chunk, of_sum))
                 .collect()
         });
         let sum = parts.into_iter().reduce(Part::add).expect("a batch has digits");
         for (conv, kernel) in tape.uses(index).zip(sum.kernels) {
-            let record = &tape.convs[conv];
-            gradients.insert(format!("{}.weight", record.conv.name), record.method.unpack(&kernel));
+            gradients[conv][0] = tape.convs[conv].method.unpack(&kernel);
         }
         for (conv, products) in tape.normed(index).zip(&sum.products) {
             let record = &tape.convs[conv];
-            let [weight, bias] = norm_gradients(record, &sum.sums, products);
-            way.factors[conv] = factors(record, tape.digits, &sum.sums, products);
-            gradients.insert(format!("{}.weight", record.conv.norm), weight);
-            gradients.insert(format!("{}.bias", record.conv.norm), bias);
+            known.factors[conv] = factors(record, tape.digits, &sum.sums, products);
+            [gradients[conv][1], gradients[conv][2]] = norm_gradients(record, &sum.sums, products);
         }
-        way.of_sums[index] = of_sum;
+        known.of_sums[index] = of_sum;
     }
-    way.of_sums.into_iter().for_each(|of_sum| memory.give(of_sum));
+    known.of_sums.into_iter().for_each(|of_sum| memory.give(of_sum));
+    gradients
 }
 
-/// What is known on the way.
-struct Way<'a> {
+/// What is known on the known.
+struct Backward<'a> {
     arch: Arch,
     tape: &'a Tape,
     of_last: &'a [f32],
@@ -94,7 +85,7 @@ impl Part {
     }
 }
 
-impl Way<'_> {
+impl Backward<'_> {
     /// Gradients from a chunk of the digits of a map; that of the sum before its activation goes to `of_sum`.
     fn part(&self, index: usize, chunk: usize, mut of_sum: Option<&mut [f32]>) -> Part {
         let map = &self.tape.maps[index];

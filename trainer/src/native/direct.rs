@@ -5,6 +5,7 @@ use pulp::Simd;
 
 use super::lanes::{BLOCK, Kernel};
 use super::matrix::{Runs, add_to, add_transposed, multiply, put};
+use super::method::Back;
 
 /// Sizes of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -163,16 +164,8 @@ impl Kernel for Forward<'_> {
 pub struct Backward<'a> {
     /// Sizes.
     pub sizes: Sizes,
-    /// The maps that were convolved.
-    pub input: &'a [f32],
-    /// Gradient of the output.
-    pub output: &'a [f32],
-    /// The kernel back to the inputs.
-    pub kernel: &'a [f32],
-    /// Gradient of the maps, added to, where anyone asks for it.
-    pub to_input: Option<&'a mut [f32]>,
-    /// Gradient of the kernel's matrix `[window, out]`, added to.
-    pub to_kernel: &'a mut [f32],
+    /// The maps; the gradient of the kernel is that of its matrix, `[window, out]`.
+    pub back: Back<'a>,
     /// [`Sizes::scratch`] numbers.
     pub scratch: &'a mut [f32],
 }
@@ -180,24 +173,28 @@ pub struct Backward<'a> {
 impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, s: S) {
-        let sizes = self.sizes;
+        let Backward {
+            sizes,
+            back: gradients,
+            scratch,
+        } = self;
         let (run, channels) = (sizes.run(), sizes.out_channels);
-        let digits = sizes.digits(self.input);
+        let digits = sizes.digits(gradients.input);
         let windows = sizes.windows(digits);
-        let (scratch, back) = self.scratch.split_at_mut(digits * sizes.padded());
-        let padded = pad(sizes, self.input, scratch);
-        for (y, to_kernel) in self.to_kernel.chunks_exact_mut(run * channels).enumerate() {
+        let (scratch, back) = scratch.split_at_mut(digits * sizes.padded());
+        let padded = pad(sizes, gradients.input, scratch);
+        for (y, to_kernel) in gradients.to_kernel.chunks_exact_mut(run * channels).enumerate() {
             let at = |pixel: usize| windows[pixel] + y * sizes.row();
-            add_transposed::<S, V>(s, padded, at, run, self.output, channels, to_kernel);
+            add_transposed::<S, V>(s, padded, at, run, gradients.output, channels, to_kernel);
         }
-        let Some(to_input) = self.to_input else { return };
+        let Some(to_input) = gradients.to_input else { return };
         let back = &mut back[..digits * sizes.padded()];
         back.fill(0.0);
-        for (y, kernel) in self.kernel.chunks_exact(run * channels).enumerate() {
+        for (y, kernel) in gradients.kernel.chunks_exact(run * channels).enumerate() {
             multiply::<S, V>(
                 s,
                 windows.len(),
-                self.output,
+                gradients.output,
                 #[inline(always)]
                 |pixel| pixel * channels,
                 Runs::one(channels),

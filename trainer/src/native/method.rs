@@ -147,39 +147,9 @@ impl Method {
 
     /// Adds the gradients.
     pub fn backward(self, arch: Arch, back: Back, scratch: &mut [f32]) {
-        let Back {
-            input,
-            output,
-            kernel,
-            to_input,
-            to_kernel,
-        } = back;
         match self {
-            Method::Winograd(sizes) => {
-                let to_input = to_input.expect("the picture, of one channel, is convolved directly");
-                let backward = winograd::Backward {
-                    sizes,
-                    input,
-                    output,
-                    kernel,
-                    to_input,
-                    to_kernel,
-                    scratch,
-                };
-                lanes::run(arch, backward);
-            }
-            Method::Direct(sizes) => {
-                let backward = direct::Backward {
-                    sizes,
-                    input,
-                    output,
-                    kernel,
-                    to_input,
-                    to_kernel,
-                    scratch,
-                };
-                lanes::run(arch, backward);
-            }
+            Method::Winograd(sizes) => lanes::run(arch, winograd::Backward { sizes, back, scratch }),
+            Method::Direct(sizes) => lanes::run(arch, direct::Backward { sizes, back, scratch }),
         }
     }
 }

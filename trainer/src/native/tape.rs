@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use models::network::{Activation, Conv};
+use models::network::Activation;
 
 use super::method::Method;
 use super::norm::Term;
@@ -39,8 +39,6 @@ pub struct Size {
 
 /// A convolution and its batch norm.
 pub struct ConvRecord {
-    /// What it is.
-    pub conv: Conv,
     /// How it was computed.
     pub method: Method,
     /// The map that was convolved.
@@ -107,15 +105,6 @@ impl Tape {
             .find(owns)
             .expect("every convolution is added to a sum")
     }
-
-    /// A place for the gradient of each trained tensor, under its name.
-    pub fn gradients_of_names(&self) -> HashMap<String, Vec<f32>> {
-        let names = self.convs.iter().flat_map(|ConvRecord { conv, .. }| {
-            [(&conv.name, "weight"), (&conv.norm, "weight"), (&conv.norm, "bias")]
-                .map(|(layer, name)| format!("{layer}.{name}"))
-        });
-        names.map(|name| (name, Vec::new())).collect()
-    }
 }
 
 impl Map {
@@ -165,6 +154,14 @@ impl Memory {
 
     /// Keeps numbers for the next who takes as many.
     pub fn give(&mut self, numbers: Vec<f32>) {
-        self.0.entry(numbers.len()).or_default().push(numbers);
+        if !numbers.is_empty() {
+            self.0.entry(numbers.len()).or_default().push(numbers);
+        }
+    }
+
+    /// How many it keeps.
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
     }
 }

@@ -102,15 +102,17 @@ fn is_libtorchs_pass() {
     }
     check(spec(Activation::Relu, false, 1), 16, 28);
     check(spec(Activation::Tanh, true, 3), 5, 28);
+    check(spec(Activation::Tanh, false, 2), 2, 28);
 }
 
 #[test]
 fn is_libtorchs_pass_on_the_middle_of_the_pictures() {
     check(spec(Activation::Tanh, true, 1), 33, 20);
+    check(spec(Activation::Sigmoid, true, 2), 18, 20);
 }
 
 #[test]
-fn gradients_do_not_depend_on_threads() {
+fn the_blocks_do_not_depend_on_threads() {
     let batch = input(50, 28);
     let [one, three] = [1, 3].map(|threads| native(NetworkSpec::default(), &batch, threads));
     assert_eq!(one.logits, three.logits);
@@ -137,4 +139,18 @@ fn numbers_that_are_none_are_not_hidden() {
             .iter()
             .any(|gradient| gradient.isnan().any().int64_value(&[]) == 1)
     );
+}
+
+#[test]
+fn memory_does_not_grow() {
+    let (input, labels) = input(20, 28);
+    let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
+    let mut pass = Native::new(1).unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        let logits = pass.forward(&net, &input);
+        pass.gradients(&net, &loss(&logits, &labels));
+        kept.push(pass.memory.kept());
+    }
+    assert_eq!(kept[1], kept[3]);
 }

@@ -10,6 +10,7 @@ use pulp::Simd;
 
 use super::lanes::{BLOCK, Kernel, load, store};
 use super::matrix::{Runs, add_transposed, multiply, put};
+use super::method::Back;
 
 /// Side of an output tile.
 const TILE: usize = 4;
@@ -210,16 +211,8 @@ impl Kernel for Forward<'_> {
 pub struct Backward<'a> {
     /// Sizes.
     pub sizes: Sizes,
-    /// The maps that were convolved.
-    pub input: &'a [f32],
-    /// Gradient of the output.
-    pub output: &'a [f32],
-    /// Points of the kernel back to the inputs.
-    pub kernel: &'a [f32],
-    /// Gradient of the maps, added to.
-    pub to_input: &'a mut [f32],
-    /// Gradient of the kernel's points, `[POINTS][in][out]`, added to.
-    pub to_kernel: &'a mut [f32],
+    /// The maps; the gradient of the kernel is that of its points, `[POINTS][in][out]`.
+    pub back: Back<'a>,
     /// [`Sizes::scratch`] numbers.
     pub scratch: &'a mut [f32],
 }
@@ -227,25 +220,33 @@ pub struct Backward<'a> {
 impl Kernel for Backward<'_> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, s: S) {
+        let Backward {
+            sizes,
+            back: gradients,
+            scratch,
+        } = self;
         let Sizes {
             side,
             in_channels,
             out_channels,
-        } = self.sizes;
-        let digits = self.input.len() / (side * side * in_channels);
-        let tiles = digits * self.sizes.tiles();
+        } = sizes;
+        let to_input = gradients
+            .to_input
+            .expect("the picture, of one channel, is convolved directly");
+        let digits = gradients.input.len() / (side * side * in_channels);
+        let tiles = digits * sizes.tiles();
         let (from, to) = (plane(tiles, in_channels), plane(tiles, out_channels));
-        let (points, rest) = self.scratch.split_at_mut(POINTS * from);
+        let (points, rest) = scratch.split_at_mut(POINTS * from);
         let (back, rest) = rest.split_at_mut(POINTS * from);
         let sums = &mut rest[..POINTS * to];
-        input_points(s, self.sizes, digits, self.input, points);
-        output_points(s, self.sizes, digits, self.output, sums);
+        input_points(s, sizes, digits, gradients.input, points);
+        output_points(s, sizes, digits, gradients.output, sums);
         for point in 0..POINTS {
             let matrix = in_channels * out_channels;
             let points = &points[point * from..];
             let sums = &sums[point * to..][..tiles * out_channels];
-            let (kernel, back) = (&self.kernel[point * matrix..][..matrix], &mut back[point * from..]);
-            let to_kernel = &mut self.to_kernel[point * matrix..][..matrix];
+            let (kernel, back) = (&gradients.kernel[point * matrix..][..matrix], &mut back[point * from..]);
+            let to_kernel = &mut gradients.to_kernel[point * matrix..][..matrix];
             add_transposed::<S, V>(
                 s,
                 points,
@@ -257,11 +258,11 @@ impl Kernel for Backward<'_> {
             );
             matrices::<S, V>(s, tiles, sums, out_channels, kernel, back, in_channels);
         }
-        self.sizes.each_tile(
+        sizes.each_tile(
             digits,
             #[inline(always)]
             |tile, [digit, row, column]| {
-                let map = &mut self.to_input[digit * side * side * in_channels..][..side * side * in_channels];
+                let map = &mut to_input[digit * side * side * in_channels..][..side * side * in_channels];
                 for channel in (0..in_channels).step_by(S::F32_LANES) {
                     let mut t = [[s.splat_f32s(0.0); SIDE]; SIDE];
                     for x in 0..SIDE {

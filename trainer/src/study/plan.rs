@@ -9,8 +9,8 @@ use toml::{Table, Value};
 
 use crate::settings::{ActivationChoice, Settings, Switch};
 
-/// The settings where a run is trained do not change what it is.
-const PLACE: [&str; 3] = ["device", "threads", "data"];
+/// The settings of where and by what a run is computed do not change what it is.
+const PLACE: [&str; 4] = ["backend", "device", "threads", "data"];
 
 /// The experiments of a study.
 #[derive(Clone, Debug, PartialEq)]

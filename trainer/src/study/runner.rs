@@ -2,7 +2,8 @@
 //!
 //! Whoever trains a run holds an advisory lock on `lock` in its folder, which the system takes back however the program ends.
 //! Other processes skip the run meanwhile. Other machines do so too where the shared file system carries locks, as NFSv4 and
-//! SMB do; where it does not, a run may be trained twice, to the same result.
+//! SMB do; where it does not, a run may be trained twice, to the same result where both
+//! compute by the same backend.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, IsTerminal};
@@ -29,11 +30,15 @@ use crate::train::{Epoch, Observer, train};
 /// # Errors
 /// When MNIST cannot be read, a file cannot be read or written, or a run of the same name has other settings.
 pub fn run(study: &Study, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
-    let folder = &study.out;
+    let (folder, runs) = (&study.out, plan.runs());
+    let device = study.device.resolve()?;
+    for planned in &runs {
+        let backend = study.backend.resolve(device, planned.settings.precision);
+        backend.with_context(|| format!("run {}", planned.name))?;
+    }
     fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let path = folder.join("study.toml");
     artefact::write(&path, plan.to_toml().as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
-    let runs = plan.runs();
     let bars = Bars::new(&runs, folder)?;
     let failed = AtomicBool::new(false);
     let job = || {
@@ -102,7 +107,12 @@ fn claim(folder: &Path) -> anyhow::Result<Option<File>> {
 
 /// Begins or resumes a run and trains it to its end.
 fn one(study: &Study, planned: &Planned, folder: &Path, bars: &Bars, stopped: &dyn Fn() -> bool) -> anyhow::Result<()> {
+    let begun = match run::epochs(folder)? {
+        Some(_) => run::settings(folder)?,
+        None => None,
+    };
     let settings = Settings {
+        backend: begun.map_or(study.backend, |begun| begun.backend),
         device: study.device,
         threads: study.threads,
         data: study.data.clone(),
