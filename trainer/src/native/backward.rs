@@ -51,7 +51,7 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
     gradients
 }
 
-/// What is known on the known.
+/// What is known on the way back.
 struct Backward<'a> {
     arch: Arch,
     tape: &'a Tape,
