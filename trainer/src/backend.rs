@@ -58,6 +58,15 @@ pub enum Pass {
 }
 
 impl Pass {
+    /// How many of the training's threads libtorch has in a step. Beside our own there is little for it to do, and its threads
+    /// would wait for more at full speed, on the cores that ours need.
+    pub fn libtorch_threads(&self, threads: i32) -> i32 {
+        match self {
+            Pass::Native(_) => 1,
+            Pass::Libtorch(_) => threads,
+        }
+    }
+
     /// Logits `[n, 10]` of normalised digits `[n, 1, side, side]`; the running means of the batch norms follow.
     pub fn forward(&mut self, net: &Net, input: &Tensor) -> Tensor {
         match self {

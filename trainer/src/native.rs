@@ -3,10 +3,10 @@
 //! libtorch writes what lies between two operators to memory and reads it again. Here a convolution is measured for its batch
 //! norm while it is in the cache; the norm, the shortcut's addition and the activation are one pass; on the way back, all that
 //! a map of activations is used for is one pass too; and 3x3 convolutions are Winograd's in both directions. The last
-//! layer, the loss and the optimizer stay libtorch's.
+//! layer is a convolution by kernels of the map's size. The loss and the optimizer stay libtorch's.
 //!
 //! Maps are `[digits, height, width, channels]`. Work is cut into chunks of digits, whose sums are added in the same order
-//! whoever computed them: the blocks' gradients do not depend on the number of threads. Those of the last layer are libtorch's.
+//! whoever computed them: the gradients do not depend on the number of threads.
 
 mod backward;
 mod direct;
@@ -19,16 +19,18 @@ mod tape;
 mod tests;
 mod winograd;
 
+use models::CLASSES;
 use models::network::{Activation, Conv, Linear, Ops};
 use pulp::Arch;
 use rayon::ThreadPool;
 use rayon::prelude::*;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::net::{self, Net};
+use lanes::BLOCK;
 use method::{Method, with_scratch};
 use norm::{Measure, Moments, Term};
-use tape::{Added, ConvRecord, Map, Memory, Size, Tape};
+use tape::{Added, ConvRecord, Last, Map, Memory, Size, Tape};
 
 /// Digits that one thread takes at once.
 const CHUNK: usize = 16;
@@ -39,8 +41,8 @@ pub struct Native {
     pool: ThreadPool,
     memory: Memory,
     tape: Tape,
-    /// Input of the last layer as libtorch sees it.
-    features: Option<Tensor>,
+    /// What the loss is computed of.
+    logits: Option<Tensor>,
 }
 
 impl Native {
@@ -59,7 +61,7 @@ impl Native {
             pool: rayon::ThreadPoolBuilder::new().num_threads(threads).build()?,
             memory: Memory::default(),
             tape: Tape::default(),
-            features: None,
+            logits: None,
         })
     }
 
@@ -86,18 +88,26 @@ impl Native {
     /// # Panics
     /// When there was no forward pass.
     pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Vec<Tensor> {
-        let features = self.features.take().expect("a forward pass comes first");
+        let logits = self.logits.take().expect("a forward pass comes first");
+        let of_logits = Tensor::run_backward(&[loss], &[&logits], false, false).remove(0);
+        let padded = net::values(&of_logits.constant_pad_nd([0, BLOCK as i64 - CLASSES as i64]));
+        let gradients = backward::run(self.arch, &self.pool, &mut self.memory, &self.tape, &padded);
         let trained = net.trained();
         // The blocks come first; a convolution has three trained tensors.
-        let (of_blocks, of_last) = trained.split_at(3 * self.tape.convs.len());
-        let asked: Vec<&Tensor> = [&features].into_iter().chain(of_last).collect();
-        let mut outside = Tensor::run_backward(&[loss], &asked, false, false);
-        let of_last = outside.split_off(1);
-        let of_features = net::values(&outside[0].permute([0, 2, 3, 1]));
-        let inside = backward::run(self.arch, &self.pool, &mut self.memory, &self.tape, &of_features);
-        let of_blocks = inside.iter().flatten().zip(of_blocks);
-        let of_blocks = of_blocks.map(|(gradient, tensor)| Tensor::from_slice(gradient).view(&tensor.size()[..]));
-        of_blocks.chain(of_last).collect()
+        let of_blocks = gradients.blocks.iter().flatten().zip(&trained);
+        let of_blocks = of_blocks.map(|(gradient, tensor)| match tensor.size()[..] {
+            [out, channels, height, width] => Tensor::from_slice(gradient)
+                .view([out, height, width, channels])
+                .permute([0, 3, 1, 2]),
+            _ => Tensor::from_slice(gradient),
+        });
+        let of_weight = trained[trained.len() - 2].zeros_like();
+        let size = self.tape.maps.last().expect("a pass has maps").size;
+        let sides = [-1, size.side as i64, size.side as i64, size.channels as i64];
+        let of_last = Tensor::from_slice(&gradients.last).view(sides);
+        net::last_middle(&of_weight, sides[1]).copy_(&of_last.narrow(0, 0, CLASSES as i64));
+        let of_bias = of_logits.sum_dim_intlist(0, false, None);
+        of_blocks.chain([of_weight, of_bias]).collect()
     }
 }
 
@@ -136,7 +146,9 @@ impl Ops for Forward<'_> {
         let method = Method::new(conv, from.size.side);
         let size = Size::new(method.out_side(), conv.out_channels);
         let tensor = |layer: &str, name: &str| net::values(&self.net.tensors()[&format!("{layer}.{name}")]);
-        let [forward, kernel] = method.pack(&tensor(&conv.name, "weight"));
+        let weight = &self.net.tensors()[&format!("{}.weight", conv.name)];
+        let weight = net::values(&weight.permute([0, 2, 3, 1]));
+        let [forward, kernel] = method.pack(arch, &weight, memory);
         let mut values = memory.take(tape.digits * size.len());
         let parts: Vec<Moments> = pool.install(|| {
             let part = |(output, input): (&mut [f32], &[f32])| {
@@ -165,6 +177,7 @@ impl Ops for Forward<'_> {
                 .map(part)
                 .collect()
         });
+        memory.give(forward);
         let mut moments = Moments::new(size.channels);
         parts.iter().for_each(|part| moments.join(part));
         self.net.follow(&conv.norm, &moments.mean(), &moments.variance());
@@ -257,12 +270,33 @@ impl Ops for Forward<'_> {
         let &Value::Map(input) = input else {
             unreachable!("the linear layer follows an activation")
         };
-        let map = &self.native.tape.maps[input];
-        let sides = [self.native.tape.digits, map.size.side, map.size.side, map.size.channels].map(|side| side as i64);
-        let features = Tensor::from_slice(&map.values).view(sides).permute([0, 3, 1, 2]);
-        let features = features.set_requires_grad(true);
-        let logits = self.net.linear(&features, linear, Kind::Float);
-        self.native.features = Some(features);
+        let Native {
+            arch,
+            pool,
+            memory,
+            tape,
+            ..
+        } = &mut *self.native;
+        let arch = *arch;
+        let map = &tape.maps[input];
+        let method = Method::whole(map.size, BLOCK);
+        let mut kernel = net::values(&self.net.last_weight(linear, map.size.side as i64));
+        kernel.resize(BLOCK * map.size.len(), 0.0);
+        let [forward, kernel] = method.pack(arch, &kernel, memory);
+        let mut values = memory.take(tape.digits * BLOCK);
+        pool.install(|| {
+            let chunks = values.par_chunks_mut(CHUNK * BLOCK);
+            chunks
+                .zip(map.values.par_chunks(CHUNK * map.size.len()))
+                .for_each(|(output, input)| method.forward(arch, input, &forward, output, &mut []));
+        });
+        memory.give(forward);
+        let logits = Tensor::from_slice(&values).view([-1, BLOCK as i64]);
+        memory.give(values);
+        let logits = logits.narrow(1, 0, CLASSES as i64) + &self.net.tensors()[&format!("{}.bias", linear.name)];
+        let logits = logits.detach().set_requires_grad(true);
+        tape.last = Some(Last { method, kernel });
+        self.native.logits = Some(logits.shallow_clone());
         Value::Logits(logits)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use models::CLASSES;
 use models::network::{Activation, Conv, LAST_SIDE, Linear, NORM_EPSILON, NetworkSpec, Ops, Role};
 use models::weights::{Training, Weights, WeightsError};
 use rand::{RngExt, SeedableRng};
@@ -137,20 +138,17 @@ impl Net {
 
     /// The last layer, of maps `[batch, channels, side, side]`, multiplied in `kind`.
     pub(crate) fn linear(&self, input: &Tensor, linear: &Linear, kind: Kind) -> Tensor {
-        let [weight, bias] = ["weight", "bias"].map(|name| self.tensor(&linear.name, name).to_kind(kind));
-        let [_, channels, side, _] = input.size()[..] else {
-            unreachable!("the input of the linear layer is a convolution's output")
-        };
-        // Where only the middle of the pictures is shown, only the middle of the weights is asked.
-        let whole = LAST_SIDE as i64;
-        let margin = (whole - side) / 2;
-        let weight = weight.view([-1, channels, whole, whole]);
-        let weight = weight.narrow(2, margin, side).narrow(3, margin, side);
+        let weight = self.last_weight(linear, input.size()[2]).to_kind(kind);
+        let bias = self.tensor(&linear.name, "bias").to_kind(kind);
         // The few weights follow the channels, which are last in memory, so that the large input need not be copied.
-        let weight = weight.permute([0, 2, 3, 1]);
         let input = input.permute([0, 2, 3, 1]).flatten(1, -1);
         let logits = input.linear(&weight.flatten(1, -1), Some(&bias));
         logits.to_kind(Kind::Float)
+    }
+
+    /// The last layer's weight for maps of `side`, `[10, side, side, channels]`.
+    pub(crate) fn last_weight(&self, linear: &Linear, side: i64) -> Tensor {
+        last_middle(self.tensor(&linear.name, "weight"), side)
     }
 
     /// Lets the running mean and variance of a batch norm follow those of a batch, `[channels]`.
@@ -178,6 +176,16 @@ pub(crate) fn values(tensor: &Tensor) -> Vec<f32> {
     let mut values = vec![0f32; flat.numel()];
     flat.copy_data(&mut values, flat.numel());
     values
+}
+
+/// What a last layer's weight `[10, features]`, or its gradient, has for maps of `side`: `[10, side, side, channels]`. Where only
+/// the middle of the pictures is shown, only the middle of the weights is asked.
+pub(crate) fn last_middle(weight: &Tensor, side: i64) -> Tensor {
+    let whole = LAST_SIDE as i64;
+    let margin = (whole - side) / 2;
+    let weight = weight.view([CLASSES as i64, -1, whole, whole]);
+    let weight = weight.narrow(2, margin, side).narrow(3, margin, side);
+    weight.permute([0, 2, 3, 1])
 }
 
 /// The same tensor `[n, c, h, w]` with the channels last in memory, which libtorch's convolutions follow and prefer.

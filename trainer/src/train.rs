@@ -80,12 +80,14 @@ pub fn train(
 ) -> anyhow::Result<bool> {
     let teachers = Teachers::read(&settings.teachers, state.net.device())?;
     let mut pass = settings.backend.pass(state.net.device(), settings.precision)?;
+    let threads = tch::get_num_threads();
     while state.epoch < settings.epochs {
         state.epoch += 1;
         let start = Instant::now();
-        let Some(steps) = steps(settings, &teachers, &mut pass, state, train, observer) else {
-            return Ok(false);
-        };
+        tch::set_num_threads(pass.libtorch_threads(threads));
+        let steps = steps(settings, &teachers, &mut pass, state, train, observer);
+        tch::set_num_threads(threads);
+        let Some(steps) = steps else { return Ok(false) };
         let train_time = start.elapsed();
         let result = Epoch {
             epoch: state.epoch,

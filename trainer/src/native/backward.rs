@@ -1,23 +1,35 @@
 //! The way back over the tape: map by map, all that a map was used for at once, while it is in the cache.
 
+use std::ops::Range;
+
 use pulp::Arch;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::CHUNK;
-use super::lanes;
-use super::method::{Back, with_scratch};
+use super::lanes::{self, BLOCK};
+use super::method::{Back, Method, with_scratch};
 use super::norm::{Combine, Normed, Slope};
-use super::tape::{ConvRecord, Memory, Tape};
+use super::tape::{ConvRecord, Last, Memory, Tape};
 
-/// For each convolution of the tape the gradients of its kernel, and of the weight and the bias of its batch norm, given that of
-/// the last map.
-pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_last: &[f32]) -> Vec<[Vec<f32>; 3]> {
-    let mut gradients: Vec<[Vec<f32>; 3]> = tape.convs.iter().map(|_| Default::default()).collect();
+/// What [`run`] computes.
+pub struct Gradients {
+    /// For each convolution of the tape: of its kernel `[out, height, width, in]`, and of the weight and the bias of its batch norm.
+    pub blocks: Vec<[Vec<f32>; 3]>,
+    /// Of the last layer's kernel `[BLOCK, height, width, in]`.
+    pub last: Vec<f32>,
+}
+
+/// The gradients of all that was used on the tape, given that of the logits, `[digits, BLOCK]`.
+pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_logits: &[f32]) -> Gradients {
+    let mut gradients = Gradients {
+        blocks: tape.convs.iter().map(|_| Default::default()).collect(),
+        last: Vec::new(),
+    };
     let mut known = Backward {
         arch,
         tape,
-        of_last,
+        of_logits,
         of_sums: tape.maps.iter().map(|_| Vec::new()).collect(),
         factors: tape.convs.iter().map(|_| Default::default()).collect(),
     };
@@ -27,23 +39,37 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
             Some(_) => memory.take(map.values.len()),
             None => Vec::new(),
         };
+        let uses = known.uses(index);
+        let mut chunks: Vec<Chunk> = (0..tape.digits.div_ceil(CHUNK))
+            .map(|_| Chunk {
+                of_sum: None,
+                kernels: uses.iter().map(|used| memory.take(used.method.packed())).collect(),
+            })
+            .collect();
+        let parts = of_sum.chunks_mut(CHUNK * map.size.len());
+        chunks.iter_mut().zip(parts).for_each(|(chunk, part)| chunk.of_sum = Some(part));
         let parts: Vec<Part> = pool.install(|| {
-            let mut chunks: Vec<Option<&mut [f32]>> = of_sum.chunks_mut(CHUNK * map.size.len()).map(Some).collect();
-            chunks.resize_with(tape.digits.div_ceil(CHUNK), || None);
-            chunks
-                .into_par_iter()
-                .enumerate()
-                .map(|(chunk, of_sum)| known.part(index, chunk, of_sum))
-                .collect()
+            let chunks = chunks.into_par_iter().enumerate();
+            chunks.map(|(number, chunk)| known.part(index, &uses, number, chunk)).collect()
         });
-        let sum = parts.into_iter().reduce(Part::add).expect("a batch has digits");
-        for (conv, kernel) in tape.uses(index).zip(sum.kernels) {
-            gradients[conv][0] = tape.convs[conv].method.unpack(&kernel);
+        let mut parts = parts.into_iter();
+        let mut sum = parts.next().expect("a batch has digits");
+        for part in parts {
+            sum.add(&part);
+            part.kernels.into_iter().for_each(|kernel| memory.give(kernel));
+        }
+        for (used, kernel) in uses.iter().zip(sum.kernels) {
+            let unpacked = used.method.unpack(arch, &kernel);
+            memory.give(kernel);
+            match used.conv {
+                Some(conv) => gradients.blocks[conv][0] = unpacked,
+                None => gradients.last = unpacked,
+            }
         }
         for (conv, products) in tape.normed(index).zip(&sum.products) {
             let record = &tape.convs[conv];
             known.factors[conv] = factors(record, tape.digits, &sum.sums, products);
-            [gradients[conv][1], gradients[conv][2]] = norm_gradients(record, &sum.sums, products);
+            [gradients.blocks[conv][1], gradients.blocks[conv][2]] = norm_gradients(record, &sum.sums, products);
         }
         known.of_sums[index] = of_sum;
     }
@@ -55,11 +81,30 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
 struct Backward<'a> {
     arch: Arch,
     tape: &'a Tape,
-    of_last: &'a [f32],
+    of_logits: &'a [f32],
     /// Gradient of the sum before each map's activation, from the last map down.
     of_sums: Vec<Vec<f32>>,
     /// For each convolution: how its gradient is combined of that of its sum and of its output.
     factors: Vec<[Vec<f32>; 3]>,
+}
+
+/// A layer that was applied to a map.
+#[derive(Clone, Copy)]
+struct Use<'a> {
+    /// The convolution's number on the tape; the last layer has none.
+    conv: Option<usize>,
+    method: Method,
+    kernel: &'a [f32],
+    /// Numbers of the output of one digit.
+    output: usize,
+}
+
+/// Where a chunk of digits writes.
+struct Chunk<'a> {
+    /// The gradient of the sum before the map's activation, where it has one.
+    of_sum: Option<&'a mut [f32]>,
+    /// Gradients of the kernels that were applied to the map.
+    kernels: Vec<Vec<f32>>,
 }
 
 /// What a chunk of digits adds.
@@ -73,7 +118,7 @@ struct Part {
 }
 
 impl Part {
-    fn add(mut self, other: Part) -> Part {
+    fn add(&mut self, other: &Part) {
         for (to, from) in self.kernels.iter_mut().zip(&other.kernels) {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         }
@@ -81,67 +126,89 @@ impl Part {
         for (to, from) in mine.zip([&other.sums].into_iter().chain(&other.products)) {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         }
-        self
     }
 }
 
-impl Backward<'_> {
-    /// Gradients from a chunk of the digits of a map; that of the sum before its activation goes to `of_sum`.
-    fn part(&self, index: usize, chunk: usize, mut of_sum: Option<&mut [f32]>) -> Part {
+impl<'a> Backward<'a> {
+    /// What a map was used for.
+    fn uses(&self, index: usize) -> Vec<Use<'a>> {
+        let tape = self.tape;
+        let of_conv = |conv: usize| Use {
+            conv: Some(conv),
+            method: tape.convs[conv].method,
+            kernel: &tape.convs[conv].kernel,
+            output: tape.convs[conv].size.len(),
+        };
+        let of_last = |last: &'a Last| Use {
+            conv: None,
+            method: last.method,
+            kernel: &last.kernel,
+            output: BLOCK,
+        };
+        let last = tape.last.iter().filter(|_| index + 1 == tape.maps.len());
+        tape.uses(index).map(of_conv).chain(last.map(of_last)).collect()
+    }
+
+    /// The gradient of some digits' output of a layer; `scratch` has room for it.
+    fn of_output<'b>(&'b self, used: Use, digits: &Range<usize>, scratch: &'b mut [f32]) -> &'b [f32] {
+        let outputs = digits.start * used.output..digits.end * used.output;
+        let Some(conv) = used.conv else {
+            return &self.of_logits[outputs];
+        };
+        let output = &mut scratch[..outputs.len()];
+        let combine = Combine {
+            x: &self.of_sums[self.tape.owner(conv)][outputs.clone()],
+            y: &self.tape.convs[conv].values[outputs],
+            factors: &self.factors[conv],
+            output: &mut *output,
+        };
+        lanes::run(self.arch, combine);
+        output
+    }
+
+    /// Gradients from a chunk of the digits of a map.
+    fn part(&self, index: usize, uses: &[Use], number: usize, chunk: Chunk) -> Part {
         let map = &self.tape.maps[index];
-        let uses: Vec<(&ConvRecord, usize, &[Vec<f32>; 3])> = self
-            .tape
-            .uses(index)
-            .map(|conv| (&self.tape.convs[conv], self.tape.owner(conv), &self.factors[conv]))
-            .collect();
         let normed: Vec<&ConvRecord> = self.tape.normed(index).map(|conv| &self.tape.convs[conv]).collect();
         let added_to: Vec<usize> = self.tape.added_to(index).collect();
         let none = || vec![0.0; map.size.channels];
+        let Chunk { mut of_sum, kernels } = chunk;
         let mut part = Part {
-            kernels: uses.iter().map(|(conv, ..)| conv.method.no_gradient()).collect(),
+            kernels,
             sums: none(),
             products: [none(), none()],
         };
-        let group = uses.iter().map(|(conv, ..)| conv.method.group()).max().unwrap_or(1);
-        let scratch = |conv: &ConvRecord| group * conv.size.len() + conv.method.scratch(group);
-        let scratch = uses.iter().map(|(conv, ..)| scratch(conv)).max().unwrap_or(0);
-        let end = self.tape.digits.min((chunk + 1) * CHUNK);
+        part.kernels.iter_mut().for_each(|kernel| kernel.fill(0.0));
+        let group = uses.iter().map(|used| used.method.group()).max().unwrap_or(1);
+        let scratch = |used: &Use| group * used.output + used.method.scratch(group);
+        let scratch = uses.iter().map(scratch).max().unwrap_or(0);
+        let end = self.tape.digits.min((number + 1) * CHUNK);
         with_scratch(scratch, |scratch| {
-            for first in (chunk * CHUNK..end).step_by(group) {
+            for first in (number * CHUNK..end).step_by(group) {
                 let digits = first..end.min(first + group);
                 let of = |len: usize| digits.start * len..digits.end * len;
                 let len = map.size.len();
                 let input = &map.values[of(len)];
                 let mut gradient = of_sum
                     .as_deref_mut()
-                    .map(|all| &mut all[(first - chunk * CHUNK) * len..][..input.len()]);
+                    .map(|all| &mut all[(first - number * CHUNK) * len..][..input.len()]);
                 if let Some(gradient) = &mut gradient {
-                    match index + 1 == self.tape.maps.len() {
-                        true => gradient.copy_from_slice(&self.of_last[of(len)]),
-                        false => gradient.fill(0.0),
-                    }
+                    gradient.fill(0.0);
                     for &other in &added_to {
                         let more = &self.of_sums[other][of(len)];
                         gradient.iter_mut().zip(more).for_each(|(to, from)| *to += from);
                     }
                 }
-                for (&(conv, owner, factors), to_kernel) in uses.iter().zip(&mut part.kernels) {
-                    let outputs = of(conv.size.len());
-                    let (output, scratch) = scratch.split_at_mut(outputs.len());
-                    let (x, y) = (&self.of_sums[owner][outputs.clone()], &conv.values[outputs]);
-                    lanes::run(self.arch, Combine { x, y, factors, output });
-                    let (kernel, to_input) = (&conv.kernel, gradient.as_deref_mut());
-                    conv.method.backward(
-                        self.arch,
-                        Back {
-                            input,
-                            output,
-                            kernel,
-                            to_input,
-                            to_kernel,
-                        },
-                        scratch,
-                    );
+                for (&used, to_kernel) in uses.iter().zip(&mut part.kernels) {
+                    let (output, scratch) = scratch.split_at_mut(digits.len() * used.output);
+                    let back = Back {
+                        input,
+                        output: self.of_output(used, &digits, output),
+                        kernel: used.kernel,
+                        to_input: gradient.as_deref_mut(),
+                        to_kernel,
+                    };
+                    used.method.backward(self.arch, back, scratch);
                 }
                 if let (Some(gradient), Some((activation, _))) = (gradient, &map.origin) {
                     let mut terms = [None, None];

@@ -80,44 +80,34 @@ impl Sizes {
     }
 }
 
-/// A kernel `[out, in, kernel_size, kernel_size]` as [`multiply`] wants it: to the outputs, `[out blocks][window][BLOCK]`, and
-/// back to each row of the window, `[kernel_size][run blocks][out][BLOCK]`, which a picture of one channel does not need.
-pub fn pack(sizes: Sizes, kernel: &[f32]) -> [Vec<f32>; 2] {
-    let Sizes {
-        out_channels,
-        kernel_size,
-        ..
-    } = sizes;
+/// A kernel `[out, window]`, a window being `[kernel_size, kernel_size, in]`, as [`multiply`] wants it: to the outputs,
+/// `[out blocks][window][BLOCK]`, and back to each row of the window, `[kernel_size][run blocks][out][BLOCK]`, which a picture of
+/// one channel does not need.
+pub fn pack(sizes: Sizes, kernel: &[f32], forward: &mut [f32], backward: &mut [f32]) {
+    let out_channels = sizes.out_channels;
     let (window, run) = (sizes.window(), sizes.run());
-    let row = run.next_multiple_of(BLOCK) * out_channels;
-    let mut forward = vec![0.0; window * out_channels];
-    let mut backward = vec![0.0; kernel_size * row];
-    for out in 0..out_channels {
-        for k in 0..window {
-            let value = kernel[place(sizes, out, k)];
-            let (y, x) = (k / run, k % run);
-            forward[((out / BLOCK) * window + k) * BLOCK + out % BLOCK] = value;
-            backward[y * row + ((x / BLOCK) * out_channels + out) * BLOCK + x % BLOCK] = value;
+    for (out, kernel) in kernel.chunks_exact(window).enumerate() {
+        let forward = forward[(out / BLOCK) * window * BLOCK + out % BLOCK..].iter_mut();
+        forward.step_by(BLOCK).zip(kernel).for_each(|(to, value)| *to = *value);
+        if sizes.in_channels == 1 {
+            continue;
+        }
+        let backward = backward.chunks_exact_mut(run * out_channels);
+        for (kernel, backward) in kernel.chunks_exact(run).zip(backward) {
+            let blocks = backward.chunks_exact_mut(out_channels * BLOCK);
+            for (kernel, block) in kernel.chunks_exact(BLOCK).zip(blocks) {
+                block[out * BLOCK..][..BLOCK].copy_from_slice(kernel);
+            }
         }
     }
-    [forward, backward]
 }
 
-/// The gradient of a kernel `[out, in, kernel_size, kernel_size]` from that of its matrix `[window, out]`.
-pub fn unpack(sizes: Sizes, matrix: &[f32]) -> Vec<f32> {
-    let mut kernel = vec![0.0; matrix.len()];
-    for (k, row) in matrix.chunks_exact(sizes.out_channels).enumerate() {
-        for (out, value) in row.iter().enumerate() {
-            kernel[place(sizes, out, k)] = *value;
-        }
+/// The gradient of a kernel `[out, window]` from that of its matrix `[window, out]`.
+pub fn unpack(sizes: Sizes, matrix: &[f32], kernel: &mut [f32]) {
+    for (out, kernel) in kernel.chunks_exact_mut(sizes.window()).enumerate() {
+        let column = matrix[out..].iter().step_by(sizes.out_channels);
+        kernel.iter_mut().zip(column).for_each(|(to, value)| *to = *value);
     }
-    kernel
-}
-
-/// Where number `k` of a window has its weight for an output channel.
-fn place(sizes: Sizes, out: usize, k: usize) -> usize {
-    let (pixel, channel) = (k / sizes.in_channels, k % sizes.in_channels);
-    (out * sizes.in_channels + channel) * sizes.kernel_size * sizes.kernel_size + pixel
 }
 
 /// Convolves maps `[digits, side, side, channels]`.

@@ -177,6 +177,15 @@ fn add_product<S: Simd, const ROWS: usize, const V: usize>(
     }
 }
 
+/// Transposes a square of blocks.
+pub fn transpose(from: &[f32; BLOCK * BLOCK], to: &mut [f32; BLOCK * BLOCK]) {
+    for row in 0..BLOCK {
+        for column in 0..BLOCK {
+            to[row * BLOCK + column] = from[column * BLOCK + row];
+        }
+    }
+}
+
 /// Writes a block.
 #[inline(always)]
 pub fn put<S: Simd, const V: usize>(to: &mut [f32], block: [S::f32s; V]) {

@@ -6,6 +6,7 @@ use models::network::Conv;
 use pulp::Arch;
 
 use super::lanes::{self, BLOCK};
+use super::tape::{Memory, Size};
 use super::{CHUNK, direct, winograd};
 
 /// Rows that the matrices of a group of digits have at least.
@@ -94,29 +95,68 @@ impl Method {
         }
     }
 
-    /// The kernel `[out, in, height, width]`, packed for the way forward and for the way back.
-    pub fn pack(self, kernel: &[f32]) -> [Vec<f32>; 2] {
-        match self {
-            Method::Winograd(sizes) => winograd::pack(sizes, kernel),
-            Method::Direct(sizes) => direct::pack(sizes, kernel),
-        }
+    /// The last layer: every output sees the whole map.
+    pub fn whole(map: Size, out_channels: usize) -> Method {
+        Method::Direct(direct::Sizes {
+            side: map.side,
+            in_channels: map.channels,
+            out_side: 1,
+            out_channels,
+            kernel_size: map.side,
+            stride: 1,
+            padding: 0,
+        })
     }
 
-    /// A gradient of no digit, as [`Method::unpack`] takes it.
-    pub fn no_gradient(self) -> Vec<f32> {
-        let numbers = match self {
-            Method::Winograd(sizes) => sizes.points(),
+    /// Numbers of a kernel `[out, height, width, in]`.
+    fn kernel(self) -> usize {
+        match self {
+            Method::Winograd(sizes) => 9 * sizes.in_channels * sizes.out_channels,
             Method::Direct(sizes) => sizes.window() * sizes.out_channels,
-        };
-        vec![0.0; numbers]
+        }
     }
 
-    /// The gradient of the kernel `[out, in, height, width]`.
-    pub fn unpack(self, gradient: &[f32]) -> Vec<f32> {
+    /// Numbers of a packed kernel, and of its gradient.
+    pub fn packed(self) -> usize {
         match self {
-            Method::Winograd(sizes) => winograd::unpack(sizes, gradient),
-            Method::Direct(sizes) => direct::unpack(sizes, gradient),
+            Method::Winograd(sizes) => sizes.points(),
+            Method::Direct(_) => self.kernel(),
         }
+    }
+
+    /// A kernel `[out, height, width, in]`, packed for the way forward and for the way back.
+    pub fn pack(self, arch: Arch, kernel: &[f32], memory: &mut Memory) -> [Vec<f32>; 2] {
+        let [mut forward, mut backward] = [0, 1].map(|_| memory.take(self.packed()));
+        match self {
+            Method::Winograd(sizes) => lanes::run(
+                arch,
+                winograd::Pack {
+                    sizes,
+                    kernel,
+                    forward: &mut forward,
+                    backward: &mut backward,
+                },
+            ),
+            Method::Direct(sizes) => direct::pack(sizes, kernel, &mut forward, &mut backward),
+        }
+        [forward, backward]
+    }
+
+    /// The gradient of a kernel `[out, height, width, in]` from that of the packed one.
+    pub fn unpack(self, arch: Arch, gradient: &[f32]) -> Vec<f32> {
+        let mut kernel = vec![0.0; self.kernel()];
+        match self {
+            Method::Winograd(sizes) => lanes::run(
+                arch,
+                winograd::Unpack {
+                    sizes,
+                    points: gradient,
+                    kernel: &mut kernel,
+                },
+            ),
+            Method::Direct(sizes) => direct::unpack(sizes, gradient, &mut kernel),
+        }
+        kernel
     }
 
     /// Convolves maps.

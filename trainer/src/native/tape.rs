@@ -16,6 +16,8 @@ pub struct Tape {
     pub maps: Vec<Map>,
     /// The convolutions.
     pub convs: Vec<ConvRecord>,
+    /// The last layer, of the last map.
+    pub last: Option<Last>,
 }
 
 /// The picture, or an activation's output.
@@ -59,6 +61,14 @@ pub struct ConvRecord {
     pub shift: Vec<f32>,
 }
 
+/// The last layer: a convolution by kernels of the map's size, of as many channels as a block has.
+pub struct Last {
+    /// How it was computed.
+    pub method: Method,
+    /// The kernel for the way back.
+    pub kernel: Vec<f32>,
+}
+
 /// What is added up before an activation, by its number on the tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
@@ -72,7 +82,11 @@ impl Tape {
     /// Keeps the memory for the next pass.
     pub fn give_back(self, memory: &mut Memory) {
         self.maps.into_iter().for_each(|map| memory.give(map.values));
-        self.convs.into_iter().for_each(|conv| memory.give(conv.values));
+        for conv in self.convs {
+            memory.give(conv.values);
+            memory.give(conv.kernel);
+        }
+        self.last.into_iter().for_each(|last| memory.give(last.kernel));
     }
 
     /// The convolutions of a map.

@@ -3,7 +3,7 @@
 use std::num::NonZeroU8;
 
 use models::network::NetworkSpec;
-use tch::{Device, Reduction};
+use tch::{Device, Kind, Reduction};
 
 use super::*;
 use crate::net::Mode;
@@ -112,7 +112,7 @@ fn is_libtorchs_pass_on_the_middle_of_the_pictures() {
 }
 
 #[test]
-fn the_blocks_do_not_depend_on_threads() {
+fn gradients_do_not_depend_on_threads() {
     let batch = input(50, 28);
     let [one, three] = [1, 3].map(|threads| native(NetworkSpec::default(), &batch, threads));
     assert_eq!(one.logits, three.logits);

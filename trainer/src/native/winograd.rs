@@ -9,7 +9,7 @@
 use pulp::Simd;
 
 use super::lanes::{BLOCK, Kernel, load, store};
-use super::matrix::{Runs, add_transposed, multiply, put};
+use super::matrix::{Runs, add_transposed, multiply, put, transpose};
 use super::method::Back;
 
 /// Side of an output tile.
@@ -78,68 +78,102 @@ fn plane(tiles: usize, channels: usize) -> usize {
     tiles * channels + BLOCK
 }
 
-/// The points `G g Gᵀ` of a kernel `[out, in, 3, 3]` as [`multiply`] wants them: to the outputs, `[POINTS][out blocks][in][BLOCK]`,
-/// and back to the inputs, `[POINTS][in blocks][out][BLOCK]`.
-pub fn pack(sizes: Sizes, kernel: &[f32]) -> [Vec<f32>; 2] {
-    let Sizes {
-        in_channels,
-        out_channels,
-        ..
-    } = sizes;
-    let [mut forward, mut backward] = [0, 1].map(|_| vec![0.0; sizes.points()]);
-    // A block of outputs of one input after the other, so that what is written lies together.
-    for (first, input) in (0..out_channels)
-        .step_by(BLOCK)
-        .flat_map(|first| (0..in_channels).map(move |input| (first, input)))
-    {
-        for out in first..first + BLOCK {
-            let g: &[f32; 9] = kernel[(out * in_channels + input) * 9..]
-                .first_chunk()
-                .expect("whole kernels");
-            let rows = G.map(|w| [0, 1, 2].map(|x| w[0] * g[x] + w[1] * g[3 + x] + w[2] * g[6 + x]));
-            let to = ((out / BLOCK) * in_channels + input) * BLOCK + out % BLOCK;
-            let back = ((input / BLOCK) * out_channels + out) * BLOCK + input % BLOCK;
-            for (y, row) in rows.iter().enumerate() {
-                for (x, w) in G.iter().enumerate() {
-                    let value = w[0] * row[0] + w[1] * row[1] + w[2] * row[2];
-                    let point = (y * SIDE + x) * in_channels * out_channels;
-                    forward[point + to] = value;
-                    backward[point + back] = value;
-                }
-            }
-        }
-    }
-    [forward, backward]
+/// The points `G g Gᵀ` of a kernel `[out, 3, 3, in]` as [`multiply`] wants them.
+pub struct Pack<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// The kernel.
+    pub kernel: &'a [f32],
+    /// To the outputs, `[POINTS][out blocks][in][BLOCK]`.
+    pub forward: &'a mut [f32],
+    /// Back to the inputs, `[POINTS][in blocks][out][BLOCK]`.
+    pub backward: &'a mut [f32],
 }
 
-/// The gradient `Gᵀ P G` of the kernel `[out, in, 3, 3]` from that of its points, `[POINTS][in][out]`.
-pub fn unpack(sizes: Sizes, points: &[f32]) -> Vec<f32> {
-    let Sizes {
-        in_channels,
-        out_channels,
-        ..
-    } = sizes;
-    let mut kernel = vec![0.0; in_channels * out_channels * 9];
-    for input in 0..in_channels {
-        for first in (0..out_channels).step_by(BLOCK) {
-            let mut sums = [[0.0; BLOCK]; 9];
-            for (point, matrix) in points.chunks_exact(in_channels * out_channels).enumerate() {
-                let values = &matrix[input * out_channels + first..][..BLOCK];
-                let (y, x) = (G[point / SIDE], G[point % SIDE]);
-                for (at, sums) in sums.iter_mut().enumerate() {
-                    let weight = y[at / 3] * x[at % 3];
-                    sums.iter_mut()
-                        .zip(values)
-                        .for_each(|(sum, value)| *sum += weight * value);
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, s: S) {
+        let Sizes {
+            in_channels,
+            out_channels,
+            ..
+        } = self.sizes;
+        for (out, kernel) in self.kernel.chunks_exact(9 * in_channels).enumerate() {
+            for input in (0..in_channels).step_by(S::F32_LANES) {
+                let mut t = [[s.splat_f32s(0.0); 3]; SIDE];
+                for x in 0..3 {
+                    let mut g = [s.splat_f32s(0.0); 3];
+                    for (y, g) in g.iter_mut().enumerate() {
+                        *g = load::<S>(&kernel[(3 * y + x) * in_channels + input..]);
+                    }
+                    let column = from_kernel(s, g);
+                    for y in 0..SIDE {
+                        t[y][x] = column[y];
+                    }
+                }
+                let to = ((input / BLOCK) * out_channels + out) * BLOCK + input % BLOCK;
+                for (y, t) in t.into_iter().enumerate() {
+                    for (x, value) in from_kernel(s, t).into_iter().enumerate() {
+                        let point = (y * SIDE + x) * in_channels * out_channels;
+                        store::<S>(&mut self.backward[point + to..], value);
+                    }
                 }
             }
-            for lane in 0..BLOCK {
-                let to = &mut kernel[((first + lane) * in_channels + input) * 9..][..9];
-                to.iter_mut().zip(sums).for_each(|(to, sums)| *to = sums[lane]);
+        }
+        let (in_blocks, out_blocks) = (in_channels / BLOCK, out_channels / BLOCK);
+        let (from, _) = self.backward.as_chunks::<{ BLOCK * BLOCK }>();
+        let (to, _) = self.forward.as_chunks_mut::<{ BLOCK * BLOCK }>();
+        let matrices = from.chunks_exact(in_blocks * out_blocks);
+        for (to, from) in to.chunks_exact_mut(in_blocks * out_blocks).zip(matrices) {
+            for out in 0..out_blocks {
+                for input in 0..in_blocks {
+                    transpose(&from[input * out_blocks + out], &mut to[out * in_blocks + input]);
+                }
             }
         }
     }
-    kernel
+}
+
+/// The gradient `Gᵀ P G` of a kernel `[out, 3, 3, in]` from that of its points, `[POINTS][out][in]`.
+pub struct Unpack<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// The gradient of the points.
+    pub points: &'a [f32],
+    /// That of the kernel.
+    pub kernel: &'a mut [f32],
+}
+
+impl Kernel for Unpack<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, s: S) {
+        let Sizes {
+            in_channels,
+            out_channels,
+            ..
+        } = self.sizes;
+        for (out, kernel) in self.kernel.chunks_exact_mut(9 * in_channels).enumerate() {
+            for input in (0..in_channels).step_by(S::F32_LANES) {
+                let mut t = [[s.splat_f32s(0.0); SIDE]; 3];
+                for x in 0..SIDE {
+                    let mut p = [s.splat_f32s(0.0); SIDE];
+                    for (y, p) in p.iter_mut().enumerate() {
+                        let point = (y * SIDE + x) * in_channels * out_channels;
+                        *p = load::<S>(&self.points[point + out * in_channels + input..]);
+                    }
+                    let column = to_kernel(s, p);
+                    for y in 0..3 {
+                        t[y][x] = column[y];
+                    }
+                }
+                for (y, t) in t.into_iter().enumerate() {
+                    for (x, value) in to_kernel(s, t).into_iter().enumerate() {
+                        store::<S>(&mut kernel[(3 * y + x) * in_channels + input..], value);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Convolves maps `[digits, side, side, channels]`.
@@ -211,7 +245,7 @@ impl Kernel for Forward<'_> {
 pub struct Backward<'a> {
     /// Sizes.
     pub sizes: Sizes,
-    /// The maps; the gradient of the kernel is that of its points, `[POINTS][in][out]`.
+    /// The maps; the gradient of the kernel is that of its points, `[POINTS][out][in]`.
     pub back: Back<'a>,
     /// [`Sizes::scratch`] numbers.
     pub scratch: &'a mut [f32],
@@ -243,17 +277,17 @@ impl Kernel for Backward<'_> {
         output_points(s, sizes, digits, gradients.output, sums);
         for point in 0..POINTS {
             let matrix = in_channels * out_channels;
-            let points = &points[point * from..];
+            let points = &points[point * from..][..tiles * in_channels];
             let sums = &sums[point * to..][..tiles * out_channels];
             let (kernel, back) = (&gradients.kernel[point * matrix..][..matrix], &mut back[point * from..]);
             let to_kernel = &mut gradients.to_kernel[point * matrix..][..matrix];
             add_transposed::<S, V>(
                 s,
-                points,
-                |tile| tile * in_channels,
-                in_channels,
                 sums,
+                |tile| tile * out_channels,
                 out_channels,
+                points,
+                in_channels,
                 to_kernel,
             );
             matrices::<S, V>(s, tiles, sums, out_channels, kernel, back, in_channels);
@@ -385,6 +419,30 @@ fn output_points<S: Simd>(s: S, sizes: Sizes, digits: usize, maps: &[f32], point
             }
         },
     );
+}
+
+/// `G g`
+#[inline(always)]
+fn from_kernel<S: Simd>(s: S, g: [S::f32s; 3]) -> [S::f32s; SIDE] {
+    let mut points = [s.splat_f32s(0.0); SIDE];
+    for (point, weights) in points.iter_mut().zip(G) {
+        for (g, weight) in g.into_iter().zip(weights) {
+            *point = s.mul_add_f32s(g, s.splat_f32s(weight), *point);
+        }
+    }
+    points
+}
+
+/// `Gᵀ p`
+#[inline(always)]
+fn to_kernel<S: Simd>(s: S, p: [S::f32s; SIDE]) -> [S::f32s; 3] {
+    let mut kernel = [s.splat_f32s(0.0); 3];
+    for (p, weights) in p.into_iter().zip(G) {
+        for (kernel, weight) in kernel.iter_mut().zip(weights) {
+            *kernel = s.mul_add_f32s(p, s.splat_f32s(weight), *kernel);
+        }
+    }
+    kernel
 }
 
 /// `Bᵀ d`
