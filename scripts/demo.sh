@@ -7,6 +7,9 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 demo=$(mktemp -d)
 trap 'rm -rf "$demo"' EXIT
 
+step "Build the three commands, which takes some minutes the first time"
+for package in trainer exporter infer; do cargo build -p "$package"; done
+
 step "1. Train one epoch on MNIST's 60,000 digits"
 cargo run -q -p trainer -- --epochs 1 --runs "$demo/runs"
 

@@ -47,10 +47,15 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
             })
             .collect();
         let parts = of_sum.chunks_mut(CHUNK * map.size.len());
-        chunks.iter_mut().zip(parts).for_each(|(chunk, part)| chunk.of_sum = Some(part));
+        chunks
+            .iter_mut()
+            .zip(parts)
+            .for_each(|(chunk, part)| chunk.of_sum = Some(part));
         let parts: Vec<Part> = pool.install(|| {
             let chunks = chunks.into_par_iter().enumerate();
-            chunks.map(|(number, chunk)| known.part(index, &uses, number, chunk)).collect()
+            chunks
+                .map(|(number, chunk)| known.part(index, &uses, number, chunk))
+                .collect()
         });
         let mut parts = parts.into_iter();
         let mut sum = parts.next().expect("a batch has digits");
