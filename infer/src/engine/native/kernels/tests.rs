@@ -11,7 +11,7 @@ const DIGITS: usize = 3;
 /// The kernels that this CPU can run, beside the plain ones; the others are named.
 fn kernels() -> Vec<Kernels> {
     let mut found = Vec::new();
-    for kind in KernelKind::ALL.into_iter().skip(1) {
+    for kind in KernelKind::ladder().skip(1) {
         match Kernels::select(Some(kind)) {
             Ok(kernels) => found.push(kernels),
             Err(error) => eprintln!("not run: {error}"),
