@@ -326,3 +326,14 @@ fn convolve_bytes(kernels: Kernels, spec: &ByteConvSpec, [height, width]: [usize
     let floats: Vec<f32> = bytes.into_iter().map(f32::from).collect();
     inside(&to, &floats)
 }
+
+#[test]
+fn kernels_of_another_architecture_are_refused() {
+    let (kind, message) = if cfg!(target_arch = "aarch64") {
+        (KernelKind::Avx2, "this CPU has no x86_64, which the avx2 kernels need")
+    } else {
+        (KernelKind::Neon, "this CPU has no aarch64, which the neon kernels need")
+    };
+    assert!(KernelKind::ladder().all(|step| step != kind));
+    assert_eq!(Kernels::select(Some(kind)).unwrap_err().to_string(), message);
+}
