@@ -1,12 +1,12 @@
 # The pipeline as targets. `make demo` and `make test` need nothing prepared.
-.PHONY: help setup demo serve test lint check sanitize study ablation bench bench-cold bench-serve release-model model-card clean
+.PHONY: help setup demo serve test lint check sanitize test-aarch64 study ablation bench bench-cold bench-serve release-model model-card clean
 
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
 export THREEBLOCK_REQUIRE_CHROMIUM := 1
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 setup: ## fetch libtorch, ONNX Runtime and MNIST into .deps/ and data/ (CUDA=1 for the CUDA build)
 	@./scripts/setup.sh
@@ -30,6 +30,9 @@ check: lint test ## lints and all tests
 
 sanitize: ## the native engine's kernels under AddressSanitizer; needs a nightly toolchain
 	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --target "$$(rustc -vV | sed -n 's/host: //p')" -p infer --no-default-features --lib native
+
+test-aarch64: ## the native engine on an emulated aarch64 CPU; needs a cross compiler and qemu-user
+	@./scripts/test-aarch64.sh
 
 study: setup ## train every run of the study that is missing (hours) and write docs/study/ and the README's figure
 	cargo run -p trainer -- study

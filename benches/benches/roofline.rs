@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     let mut text = String::new();
     for (precision, numbers) in [(Precision::F32, Numbers::Floats), (Precision::Int8, Numbers::Bytes)] {
         let model = Model::from_bytes(precision.onnx())?;
-        for kind in KernelKind::ALL.into_iter().filter(|kind| *kind >= KernelKind::Portable) {
+        for kind in KernelKind::ladder().filter(|kind| *kind != KernelKind::Plain) {
             match Native::new(&model, 1, Some(kind)) {
                 Ok(mut engine) => {
                     writeln!(text, "## {}, {}\n", precision.name(), kind.name())?;

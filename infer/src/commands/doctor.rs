@@ -68,6 +68,7 @@ fn cpu() -> String {
     let features = [
         ("neon", std::arch::is_aarch64_feature_detected!("neon")),
         ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
+        ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
     ];
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let features: [(&str, bool); 0] = [];

@@ -113,7 +113,7 @@ impl Native {
 /// Version, the kernels that this CPU gets, and why not the next faster ones.
 pub fn version() -> String {
     let kernels = Kernels::select(None).expect("plain kernels run anywhere").kind();
-    let better = KernelKind::ALL.into_iter().find(|kind| *kind > kernels);
+    let better = KernelKind::ladder().find(|kind| *kind > kernels);
     let why_not = better.and_then(|kind| {
         Some(format!(
             "; no {} kernels: the CPU lacks {}",

@@ -15,6 +15,8 @@ mod bytes;
 mod direct;
 mod linear;
 mod map;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod peak;
 mod plain;
 mod portable;
@@ -34,6 +36,9 @@ use direct::Direct;
 use linear::Linear;
 use winograd::Winograd;
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
+
 /// Steps of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum KernelKind {
@@ -49,18 +54,35 @@ pub enum KernelKind {
     Avx512,
     /// 512 bits, and bytes by AVX-512-VNNI.
     Avx512Vnni,
+    /// 128 bits: AArch64.
+    Neon,
+    /// 128 bits, and bytes by the dot product of ARMv8.2.
+    NeonDotprod,
+    /// 128 bits, and bytes by the dot product of mixed signs of ARMv8.6.
+    NeonI8mm,
 }
 
 impl KernelKind {
-    /// From the plainest to the fastest.
-    pub const ALL: [KernelKind; 6] = [
+    /// From the plainest to the fastest of each architecture.
+    const ALL: [KernelKind; 9] = [
         KernelKind::Plain,
         KernelKind::Portable,
         KernelKind::Avx2,
         KernelKind::AvxVnni,
         KernelKind::Avx512,
         KernelKind::Avx512Vnni,
+        KernelKind::Neon,
+        KernelKind::NeonDotprod,
+        KernelKind::NeonI8mm,
     ];
+
+    /// The steps of the architecture that this program is compiled for, from the plainest to the fastest.
+    pub fn ladder() -> impl DoubleEndedIterator<Item = KernelKind> {
+        KernelKind::ALL.into_iter().filter(|kind| {
+            kind.architecture()
+                .is_none_or(|needed| needed == std::env::consts::ARCH)
+        })
+    }
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
@@ -71,6 +93,9 @@ impl KernelKind {
             KernelKind::AvxVnni => "avx-vnni",
             KernelKind::Avx512 => "avx512",
             KernelKind::Avx512Vnni => "avx512-vnni",
+            KernelKind::Neon => "neon",
+            KernelKind::NeonDotprod => "neon-dotprod",
+            KernelKind::NeonI8mm => "neon-i8mm",
         }
     }
 
@@ -97,8 +122,22 @@ impl KernelKind {
                 None => (!is_x86_feature_detected!("avx512vnni")).then_some("avx512vnni"),
                 missing => missing,
             },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => Some("x86-64"),
+            #[cfg(target_arch = "aarch64")]
+            KernelKind::Neon => (!is_aarch64_feature_detected!("neon")).then_some("neon"),
+            #[cfg(target_arch = "aarch64")]
+            KernelKind::NeonDotprod => (!is_aarch64_feature_detected!("dotprod")).then_some("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            KernelKind::NeonI8mm => (!is_aarch64_feature_detected!("i8mm")).then_some("i8mm"),
+            _ => self.architecture(),
+        }
+    }
+
+    /// The architecture whose instructions it needs; `None` if any will do.
+    fn architecture(self) -> Option<&'static str> {
+        match self {
+            KernelKind::Plain | KernelKind::Portable => None,
+            KernelKind::Avx2 | KernelKind::AvxVnni | KernelKind::Avx512 | KernelKind::Avx512Vnni => Some("x86_64"),
+            KernelKind::Neon | KernelKind::NeonDotprod | KernelKind::NeonI8mm => Some("aarch64"),
         }
     }
 }
@@ -121,7 +160,7 @@ impl Kernels {
     /// # Errors
     /// When this CPU cannot run the forced ones.
     pub fn select(forced: Option<KernelKind>) -> Result<Kernels, KernelsError> {
-        let fastest = || KernelKind::ALL.into_iter().rfind(|kind| kind.missing().is_none());
+        let fastest = || KernelKind::ladder().rfind(|kind| kind.missing().is_none());
         let kind = forced.or_else(fastest).expect("plain kernels run anywhere");
         match kind.missing() {
             None => Ok(Kernels(kind)),
@@ -205,7 +244,11 @@ impl Kernels {
 
     /// Tiles that Winograd's convolution takes at once: a full block of pixels and one of four.
     fn tiles(self) -> usize {
-        if self.0 >= KernelKind::Avx512 { 18 } else { 10 }
+        if matches!(self.0, KernelKind::Avx512 | KernelKind::Avx512Vnni) {
+            18
+        } else {
+            10
+        }
     }
 
     fn uses_winograd(self, spec: &ConvSpec) -> bool {
@@ -400,4 +443,10 @@ dispatch! {
     Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 14, 1;
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni => ("avx512f,avx512bw,avx512vnni"), avx512::Avx512::with_vnni(), 14, 1;
+    #[cfg(target_arch = "aarch64")]
+    Neon => ("neon"), neon::Neon::new(), 6, 4;
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod => ("neon,dotprod"), neon::Neon::with_dotprod(), 6, 4;
+    #[cfg(target_arch = "aarch64")]
+    NeonI8mm => ("neon,i8mm"), neon::Neon::with_i8mm(), 6, 4;
 }

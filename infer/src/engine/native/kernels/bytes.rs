@@ -18,6 +18,8 @@ const NARROW: u8 = 64;
 pub struct ByteConv {
     /// `[blocks][kernel height][quads][BLOCK][QUAD]`; zeros where a channel is missing.
     weights: Vec<i8>,
+    /// `[blocks * BLOCK]`, 128 times the sum of a channel's weights: where the sums begin if [`Simd::SIGNED`].
+    offsets: Vec<i32>,
     /// `[blocks * BLOCK]`
     scale: Vec<f32>,
     bias: Vec<f32>,
@@ -46,6 +48,7 @@ impl ByteConv {
         let quads = (width * input.depth).div_ceil(QUAD);
         let blocks = conv.out_channels.div_ceil(BLOCK);
         let mut weights = vec![0; blocks * rows * quads * BLOCK * QUAD];
+        let mut offsets = vec![0i32; blocks * BLOCK];
         for out in 0..conv.out_channels {
             for channel in 0..conv.in_channels {
                 for ky in 0..rows {
@@ -54,6 +57,7 @@ impl ByteConv {
                         let quad = ((out / BLOCK) * rows + ky) * quads + k / QUAD;
                         let weight = conv.weight[conv.index(out, channel, ky, kx)];
                         weights[(quad * BLOCK + out % BLOCK) * QUAD + k % QUAD] = weight;
+                        offsets[out] = offsets[out].wrapping_add(128 * i32::from(weight));
                     }
                 }
             }
@@ -66,6 +70,7 @@ impl ByteConv {
         let layer = ByteConv {
             wide: weights.iter().any(|weight| weight.unsigned_abs() > NARROW),
             weights,
+            offsets,
             scale: whole(&spec.scale),
             bias: whole(&conv.bias),
             quant: spec.quant.map(|quant| [1.0 / quant.scale, f32::from(quant.zero)]),
@@ -189,8 +194,12 @@ unsafe fn sums<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: b
     from: [usize; PIXELS],
 ) -> [[S::I32; VECTORS]; PIXELS] {
     let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
-    // SAFETY: the weights hold whole blocks; the caller vouches for the windows.
+    // SAFETY: the packed arrays hold whole blocks; the caller vouches for the windows.
     unsafe {
+        if S::SIGNED {
+            let offsets = layer.offsets.as_ptr().add(block * BLOCK);
+            sums = [std::array::from_fn(|v| s.load_bytes(offsets.add(v * S::LANES).cast())); PIXELS];
+        }
         let mut weight = layer
             .weights
             .as_ptr()

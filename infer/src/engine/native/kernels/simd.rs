@@ -9,6 +9,9 @@ pub trait Simd: Copy {
     type I32: Copy;
     /// Floats in a vector.
     const LANES: usize;
+    /// Whether [`dot`](Simd::dot) takes 128 from every byte without a sign, because the CPU multiplies only bytes that have
+    /// one. Sums must then begin with 128 times the sum of the signed bytes.
+    const SIGNED: bool = false;
 
     /// Reads a vector.
     ///
@@ -48,7 +51,7 @@ pub trait Simd: Copy {
     unsafe fn load_bytes(self, from: *const i8) -> Self::I32;
     /// `value` in every lane.
     fn splat_i32(self, value: i32) -> Self::I32;
-    /// In each lane, `sum` plus the products of four bytes without and four with a sign. `WIDE` must be true where a
+    /// In each lane, `sum` plus the products of four bytes without (see [`SIGNED`](Simd::SIGNED)) and four with a sign. `WIDE` must be true where a
     /// byte of `signed` is not within ±64: products of pairs may leave 16 bits, where the CPU adds pairs first.
     fn dot<const WIDE: bool>(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
     /// The integers as floats.

@@ -11,7 +11,7 @@ const DIGITS: usize = 3;
 /// The kernels that this CPU can run, beside the plain ones; the others are named.
 fn kernels() -> Vec<Kernels> {
     let mut found = Vec::new();
-    for kind in KernelKind::ALL.into_iter().skip(1) {
+    for kind in KernelKind::ladder().skip(1) {
         match Kernels::select(Some(kind)) {
             Ok(kernels) => found.push(kernels),
             Err(error) => eprintln!("not run: {error}"),
@@ -325,4 +325,15 @@ fn convolve_bytes(kernels: Kernels, spec: &ByteConvSpec, [height, width]: [usize
     kernels.conv_bytes(&layer, DIGITS, &input, None, Output::Bytes(&mut bytes));
     let floats: Vec<f32> = bytes.into_iter().map(f32::from).collect();
     inside(&to, &floats)
+}
+
+#[test]
+fn kernels_of_another_architecture_are_refused() {
+    let (kind, message) = if cfg!(target_arch = "aarch64") {
+        (KernelKind::Avx2, "this CPU has no x86_64, which the avx2 kernels need")
+    } else {
+        (KernelKind::Neon, "this CPU has no aarch64, which the neon kernels need")
+    };
+    assert!(KernelKind::ladder().all(|step| step != kind));
+    assert_eq!(Kernels::select(Some(kind)).unwrap_err().to_string(), message);
 }
