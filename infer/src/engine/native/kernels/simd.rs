@@ -51,8 +51,9 @@ pub trait Simd: Copy {
     unsafe fn load_bytes(self, from: *const i8) -> Self::I32;
     /// `value` in every lane.
     fn splat_i32(self, value: i32) -> Self::I32;
-    /// In each lane, `sum` plus the products of four bytes without (see [`SIGNED`](Simd::SIGNED)) and four with a sign. `WIDE` must be true where a
-    /// byte of `signed` is not within ±64: products of pairs may leave 16 bits, where the CPU adds pairs first.
+    /// In each lane, `sum` plus the products of four bytes without (see [`SIGNED`](Simd::SIGNED)) and four with a sign. `WIDE`
+    /// must be true where a byte of `signed` is not within ±64: products of pairs may leave 16 bits, where the CPU adds pairs
+    /// first.
     fn dot<const WIDE: bool>(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
     /// The integers as floats.
     fn to_f32(self, value: Self::I32) -> Self::F32;
