@@ -31,6 +31,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F32 = __m256;
     type I32 = __m256i;
     const LANES: usize = 8;
+    const QUADS: bool = VNNI;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m256 {

@@ -49,6 +49,7 @@ impl<const BYTES: u8> Simd for Neon<BYTES> {
     type I32 = int32x4_t;
     const LANES: usize = 4;
     const SIGNED: bool = BYTES != USDOT;
+    const QUADS: bool = BYTES == USDOT || BYTES == SDOT;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> float32x4_t {

@@ -18,6 +18,7 @@ impl Simd for Portable {
     type F32 = F32;
     type I32 = I32;
     const LANES: usize = 8;
+    const QUADS: bool = true;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> F32 {

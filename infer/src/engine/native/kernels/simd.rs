@@ -13,6 +13,9 @@ pub trait Simd: Copy {
     /// one. Sums must then begin with 128 times the sum of the signed bytes.
     const SIGNED: bool = false;
 
+    /// Whether [`dot`](Simd::dot) adds four products of any bytes at once, so that none of them is too wide.
+    const QUADS: bool = false;
+
     /// Reads a vector.
     ///
     /// # Safety
@@ -62,4 +65,15 @@ pub trait Simd: Copy {
     /// # Safety
     /// `LANES` bytes can be written to `to`.
     unsafe fn store_bytes(self, to: *mut u8, value: Self::F32);
+    /// Writes four vectors as [`store_bytes`](Simd::store_bytes) does, one after the other.
+    ///
+    /// # Safety
+    /// Four times `LANES` bytes can be written to `to`.
+    #[inline(always)]
+    unsafe fn store_bytes4(self, to: *mut u8, values: [Self::F32; 4]) {
+        for (index, value) in values.into_iter().enumerate() {
+            // SAFETY: the caller vouches for the place.
+            unsafe { self.store_bytes(to.add(index * Self::LANES), value) }
+        }
+    }
 }
