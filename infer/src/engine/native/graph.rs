@@ -488,6 +488,7 @@ impl<'a> Reader<'a> {
             conv,
             scale,
             quant: None,
+            shortcut: None,
         })
     }
 

@@ -20,6 +20,7 @@ mod neon;
 mod peak;
 mod plain;
 mod portable;
+mod quantize;
 mod simd;
 mod spec;
 #[cfg(test)]
@@ -29,8 +30,8 @@ mod winograd;
 
 pub use map::{BLOCK, Border, Map};
 pub use peak::Numbers;
-pub use plain::{activate, quantize};
-pub use spec::{ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
+pub use plain::activate;
+pub use spec::{Addend, ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual, Shortcut};
 
 use bytes::ByteConv;
 use direct::Direct;
@@ -195,12 +196,12 @@ impl Kernels {
         }
     }
 
-    /// Packs a convolution of bytes for maps that lie so.
-    pub fn pack_bytes(self, spec: &ByteConvSpec, input: &Map, output: &Map) -> Bytes {
+    /// Packs a convolution of bytes for maps that lie so: its input, that of its shortcut if it has one, its output.
+    pub fn pack_bytes(self, spec: &ByteConvSpec, maps: [&Map; 3]) -> Bytes {
         if self.0 == KernelKind::Plain {
-            Bytes::Plain(spec.clone(), input.clone(), output.clone())
+            Bytes::Plain(spec.clone(), maps.map(Map::clone))
         } else {
-            Bytes::Direct(ByteConv::new(spec, input, output, self.tile(output)))
+            Bytes::Direct(ByteConv::new(spec, maps, self.tile(maps[2])))
         }
     }
 
@@ -208,16 +209,21 @@ impl Kernels {
     ///
     /// # Panics
     /// When a slice is shorter than its maps.
-    pub fn conv_bytes(self, layer: &Bytes, digits: usize, input: &[u8], add: Option<&[f32]>, mut output: Output) {
+    pub fn conv_bytes(self, layer: &Bytes, digits: usize, input: &[u8], addend: Addend, mut output: Output) {
         match layer {
-            Bytes::Plain(spec, from, to) => {
+            Bytes::Plain(spec, maps) => {
+                let [from, short, to] = maps.each_ref();
                 for digit in 0..digits {
-                    let (input, start) = (&input[digit * from.len()..], digit * to.len());
-                    let mut output = output.from(start);
-                    plain::byte_conv(spec, from, to, input, add.map(|add| &add[start..]), &mut output);
+                    let addend = match addend {
+                        Addend::None => Addend::None,
+                        Addend::Floats(floats) => Addend::Floats(&floats[digit * to.len()..]),
+                        Addend::Bytes(bytes) => Addend::Bytes(&bytes[digit * short.len()..]),
+                    };
+                    let input = &input[digit * from.len()..];
+                    plain::byte_conv(spec, [from, short, to], input, addend, &mut output.from(digit * to.len()));
                 }
             }
-            Bytes::Direct(layer) => self.direct_bytes(layer, digits, input, add, output),
+            Bytes::Direct(layer) => self.direct_bytes(layer, digits, input, addend, output),
         }
     }
 
@@ -298,7 +304,7 @@ pub enum Conv {
 #[derive(Clone, Debug)]
 pub enum Bytes {
     /// Scalar code.
-    Plain(ByteConvSpec, Map, Map),
+    Plain(ByteConvSpec, [Map; 3]),
     /// Sums over the kernel.
     Direct(ByteConv),
 }
@@ -386,23 +392,42 @@ macro_rules! dispatch {
                 }
             }
 
-            fn direct_bytes(self, layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
+            fn direct_bytes(self, layer: &ByteConv, digits: usize, input: &[u8], addend: Addend, output: Output) {
                 match self.0 {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
-                        fn entry(layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
+                        fn entry(layer: &ByteConv, digits: usize, input: &[u8], addend: Addend, output: Output) {
                             match layer.tile() {
-                                Tile { pixels: 1, .. } => bytes::run::<_, 1, $vectors>($simd, layer, digits, input, add, output),
-                                Tile { pixels: $pixels, .. } => bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output),
-                                $(Tile { pixels: $more_pixels, .. } => bytes::run::<_, $more_pixels, $more_vectors>($simd, layer, digits, input, add, output),)*
+                                Tile { pixels: 1, .. } => bytes::run::<_, 1, $vectors>($simd, layer, digits, input, addend, output),
+                                Tile { pixels: $pixels, .. } => bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, addend, output),
+                                $(Tile { pixels: $more_pixels, .. } => bytes::run::<_, $more_pixels, $more_vectors>($simd, layer, digits, input, addend, output),)*
                                 tile => unreachable!("no layer is packed for {tile:?}"),
                             }
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
-                        unsafe { entry(layer, digits, input, add, output) }
+                        unsafe { entry(layer, digits, input, addend, output) }
                     })*
                     _ => unreachable!("plain kernels pack no layer"),
+                }
+            }
+
+            /// Makes bytes of the floats of `digits` maps.
+            ///
+            /// # Panics
+            /// When a slice is shorter than its maps.
+            pub fn quantize(self, quant: Quant, maps: [&Map; 2], digits: usize, input: &[f32], output: &mut [u8]) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(quant: Quant, maps: [&Map; 2], digits: usize, input: &[f32], output: &mut [u8]) {
+                            quantize::run($simd, quant, maps, digits, input, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(quant, maps, digits, input, output) }
+                    })*
+                    _ => plain::quantize_maps(quant, maps, digits, input, output),
                 }
             }
 

@@ -131,6 +131,16 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn to_i32(self, value: __m256) -> __m256i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm256_cvtps_epi32(value) }
+    }
+    #[inline(always)]
     fn to_f32(self, value: __m256i) -> __m256 {
         // SAFETY: `self` proves the instruction.
         unsafe { _mm256_cvtepi32_ps(value) }

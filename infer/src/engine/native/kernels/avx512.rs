@@ -127,6 +127,16 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
     #[inline(always)]
+    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn to_i32(self, value: __m512) -> __m512i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm512_cvtps_epi32(value) }
+    }
+    #[inline(always)]
     fn to_f32(self, value: __m512i) -> __m512 {
         // SAFETY: `self` proves the instruction.
         unsafe { _mm512_cvtepi32_ps(value) }

@@ -6,7 +6,7 @@ use models::network::Activation;
 use super::activation::activate;
 use super::map::Map;
 use super::simd::Simd;
-use super::spec::{ByteConvSpec, ConvSpec, Output};
+use super::spec::{Addend, ByteConvSpec, ConvSpec, Output};
 use super::windows::{Steps, Tile, Windows, is_even};
 
 /// Bytes that go into one lane.
@@ -18,6 +18,8 @@ const NARROW: u8 = 64;
 #[derive(Clone, Debug)]
 pub struct ByteConv {
     products: Products,
+    /// What the sums begin with, and the unit of those sums in units of the others, `[blocks of channels]`.
+    shortcut: Option<(Products, Vec<f32>)>,
     /// `[blocks of channels]`: `y = sum * scale + bias + residual * add_scale`.
     scale: Vec<f32>,
     bias: Vec<f32>,
@@ -55,7 +57,7 @@ impl ByteConv {
     pub const SLACK: usize = QUAD;
 
     /// Packs `spec` for maps that lie so.
-    pub fn new(spec: &ByteConvSpec, input: &Map, output: &Map, tile: Tile) -> ByteConv {
+    pub fn new(spec: &ByteConvSpec, [input, short, output]: [&Map; 3], tile: Tile) -> ByteConv {
         let conv = &spec.conv;
         let pixels: Vec<usize> = output.pixels().collect();
 
@@ -67,8 +69,15 @@ impl ByteConv {
             values.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
             values
         };
+        let shortcut = spec.shortcut.as_ref().map(|shortcut| {
+            let ratios = shortcut.scale.iter().zip(&spec.scale).map(|(short, scale)| short / scale);
+            let mut ratios: Vec<f32> = ratios.collect();
+            ratios.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
+            (Products::new(&shortcut.conv, short, output, tile), ratios)
+        });
         let layer = ByteConv {
             products: Products::new(conv, input, output, tile),
+            shortcut,
             scale: whole(&spec.scale, 0.0),
             bias: whole(&conv.bias, shift),
             add_scale: factor,
@@ -142,13 +151,22 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     layer: &ByteConv,
     digits: usize,
     input: &[u8],
-    residual: Option<&[f32]>,
+    addend: Addend,
     output: Output,
 ) {
     assert_eq!(layer.tile, Tile { pixels: PIXELS, channels: VECTORS * S::LANES });
     let out_len = digits * layer.output_len;
     assert!(input.len() >= digits * layer.products.windows.input_len + ByteConv::SLACK);
-    assert!(residual.is_none_or(|add| add.len() >= out_len));
+    let (short, add) = match (addend, &layer.shortcut) {
+        (Addend::Bytes(bytes), Some((products, _)))
+            if bytes.len() >= digits * products.windows.input_len + ByteConv::SLACK =>
+        {
+            (bytes.as_ptr(), std::ptr::null())
+        }
+        (Addend::Floats(floats), None) if floats.len() >= out_len => (std::ptr::null(), floats.as_ptr()),
+        (Addend::None, None) => (std::ptr::null(), std::ptr::null()),
+        _ => panic!("what is added is as the layer was packed for"),
+    };
     let (floats, bytes) = match output {
         Output::Floats(floats) if !layer.is_bytes && floats.len() >= out_len => {
             (floats.as_mut_ptr(), std::ptr::null_mut())
@@ -158,7 +176,8 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     };
     let places = Places {
         input: input.as_ptr(),
-        add: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+        short,
+        add,
         floats,
         bytes,
     };
@@ -169,12 +188,18 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
                 let part = Part { digit, block, first };
                 // SAFETY: the checks of `ByteConv` hold the offsets inside a digit, the assertions the digits inside the slices.
                 unsafe {
-                    let none = [[s.splat_i32(0); VECTORS]; PIXELS];
-                    let sums = if layer.products.wide && !S::QUADS {
-                        products::<S, PIXELS, VECTORS, true>(s, &layer.products, part, places.input, none)
-                    } else {
-                        products::<S, PIXELS, VECTORS, false>(s, &layer.products, part, places.input, none)
-                    };
+                    let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
+                    if let Some((shortcut, ratios)) = &layer.shortcut {
+                        sums = products::<S, PIXELS, VECTORS>(s, shortcut, part, places.short, sums);
+                        let ratios = ratios.as_ptr().add(block * layer.tile.channels);
+                        for v in 0..VECTORS {
+                            let ratio = s.load(ratios.add(v * S::LANES));
+                            for i in 0..PIXELS {
+                                sums[i][v] = s.to_i32(s.mul(s.to_f32(sums[i][v]), ratio));
+                            }
+                        }
+                    }
+                    let sums = products::<S, PIXELS, VECTORS>(s, &layer.products, part, places.input, sums);
                     if layer.is_smooth {
                         finish::<S, PIXELS, VECTORS, true>(s, layer, part, sums, &places);
                     } else {
@@ -189,6 +214,7 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
 /// Where the maps begin; null for what there is not.
 struct Places {
     input: *const u8,
+    short: *const u8,
     add: *const f32,
     floats: *mut f32,
     bytes: *mut u8,
@@ -213,7 +239,29 @@ fn pixels<const PIXELS: usize>(places: &[usize], first: usize) -> [usize; PIXELS
 /// # Safety
 /// The digit can be read after `input`.
 #[inline(always)]
-unsafe fn products<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool>(
+unsafe fn products<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    s: S,
+    layer: &Products,
+    part: Part,
+    input: *const u8,
+    sums: [[S::I32; VECTORS]; PIXELS],
+) -> [[S::I32; VECTORS]; PIXELS] {
+    // SAFETY: the caller vouches for the digit.
+    unsafe {
+        if layer.wide && !S::QUADS {
+            steps::<S, PIXELS, VECTORS, true>(s, layer, part, input, sums)
+        } else {
+            steps::<S, PIXELS, VECTORS, false>(s, layer, part, input, sums)
+        }
+    }
+}
+
+/// The same for weights that are `WIDE`.
+///
+/// # Safety
+/// The digit can be read after `input`.
+#[inline(always)]
+unsafe fn steps<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool>(
     s: S,
     layer: &Products,
     part: Part,
@@ -257,7 +305,12 @@ unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: b
     unsafe {
         if S::SIGNED {
             let offsets = layer.offsets.as_ptr().add(block * channels);
-            sums = [std::array::from_fn(|v| s.load_bytes(offsets.add(v * S::LANES).cast())); PIXELS];
+            for v in 0..VECTORS {
+                let offset = s.load_bytes(offsets.add(v * S::LANES).cast());
+                for i in 0..PIXELS {
+                    sums[i][v] = s.add_i32(sums[i][v], offset);
+                }
+            }
         }
         let (rows, quads) = (layer.windows.rows, layer.quads);
         let mut weight = layer.weights.as_ptr().add(block * rows * quads * channels * QUAD);

@@ -146,6 +146,16 @@ impl<const BYTES: u8> Simd for Neon<BYTES> {
         }
     }
     #[inline(always)]
+    fn add_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: `self` proves the instruction.
+        unsafe { vaddq_s32(a, b) }
+    }
+    #[inline(always)]
+    fn to_i32(self, value: float32x4_t) -> int32x4_t {
+        // SAFETY: `self` proves the instruction.
+        unsafe { vcvtnq_s32_f32(value) }
+    }
+    #[inline(always)]
     fn to_f32(self, value: int32x4_t) -> float32x4_t {
         // SAFETY: `self` proves the instruction.
         unsafe { vcvtq_f32_s32(value) }

@@ -87,6 +87,14 @@ impl Simd for Portable {
         })
     }
     #[inline(always)]
+    fn add_i32(self, a: I32, b: I32) -> I32 {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+    #[inline(always)]
+    fn to_i32(self, value: F32) -> I32 {
+        value.map(|x| (x + super::plain::SHIFT - super::plain::SHIFT) as i32)
+    }
+    #[inline(always)]
     fn to_f32(self, value: I32) -> F32 {
         value.map(|x| x as f32)
     }

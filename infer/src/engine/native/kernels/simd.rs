@@ -58,8 +58,12 @@ pub trait Simd: Copy {
     /// must be true where a byte of `signed` is not within ±64: products of pairs may leave 16 bits, where the CPU adds pairs
     /// first.
     fn dot<const WIDE: bool>(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
+    /// `a + b`
+    fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The integers as floats.
     fn to_f32(self, value: Self::I32) -> Self::F32;
+    /// The floats, of less than 2^31, as integers: rounded half to even.
+    fn to_i32(self, value: Self::F32) -> Self::I32;
     /// Writes the lanes, rounded half to even and cut to 0 to 255, as bytes.
     ///
     /// # Safety
