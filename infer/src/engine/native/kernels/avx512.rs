@@ -153,7 +153,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     unsafe fn store_bytes4(self, to: *mut u8, values: [__m512; 4]) {
         // SAFETY: `self` proves the instructions, the caller vouches for the place.
         unsafe {
-            let [a, b, c, d] = values.map(|value| _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(255.0))));
+            let [a, b, c, d] = values.map(|value| self.to_i32(value));
             // Each of the four parts of `bytes` holds four lanes of every vector.
             let bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

@@ -11,6 +11,8 @@ use super::windows::{Steps, Tile, Windows, is_even};
 
 /// Bytes that go into one lane.
 const QUAD: usize = 4;
+/// Largest bias that keeps a quarter of a sum of 32 bits below 2^31.
+const MOST_BIAS: f32 = (1 << 30) as f32;
 /// Largest weight for which pairs of products fit in 16 bits.
 const NARROW: u8 = 64;
 
@@ -33,8 +35,10 @@ pub struct ByteConv {
     floor: f32,
     is_bytes: bool,
     tile: Tile,
-    /// Where each output pixel lies, and whether those of a block follow each other without a gap.
+    /// Where each output pixel lies.
     pixels: Vec<usize>,
+    /// Whether the bytes of a part follow each other without a gap, and all that is left to do with `y` is to cut it, being
+    /// below 2^31.
     is_dense: bool,
     output_len: usize,
 }
@@ -75,11 +79,15 @@ impl ByteConv {
             ratios.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
             (Products::new(&shortcut.conv, short, output, tile), ratios)
         });
+        let (scale, bias) = (whole(&spec.scale, 0.0), whole(&conv.bias, shift));
+        let is_cut = spec.quant.is_some() && !is_smooth && (conv.activation.is_none() || zero == 0.0);
+        let is_small = scale.iter().all(|x| x.abs() <= 0.25) && bias.iter().all(|x| x.abs() <= MOST_BIAS);
+        let is_even = tile.pixels > 1 && output.depth == tile.channels && is_even(&pixels, tile.pixels, tile.channels);
         let layer = ByteConv {
             products: Products::new(conv, input, output, tile),
             shortcut,
-            scale: whole(&spec.scale, 0.0),
-            bias: whole(&conv.bias, shift),
+            scale,
+            bias,
             add_scale: factor,
             is_smooth,
             activation: conv.activation,
@@ -88,7 +96,7 @@ impl ByteConv {
             floor: if conv.activation.is_none() { f32::NEG_INFINITY } else { zero },
             is_bytes: spec.quant.is_some(),
             tile,
-            is_dense: tile.pixels > 1 && output.depth == tile.channels && is_even(&pixels, tile.pixels, tile.channels),
+            is_dense: is_cut && is_small && is_even,
             pixels,
             output_len: output.len(),
         };
@@ -200,7 +208,9 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
                         }
                     }
                     let sums = products::<S, PIXELS, VECTORS>(s, &layer.products, part, places.input, sums);
-                    if layer.is_smooth {
+                    if layer.is_dense && places.add.is_null() {
+                        dense::<S, PIXELS, VECTORS>(s, layer, part, sums, places.bytes);
+                    } else if layer.is_smooth {
                         finish::<S, PIXELS, VECTORS, true>(s, layer, part, sums, &places);
                     } else {
                         finish::<S, PIXELS, VECTORS, false>(s, layer, part, sums, &places);
@@ -316,6 +326,11 @@ unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: b
         let mut weight = layer.weights.as_ptr().add(block * rows * quads * channels * QUAD);
         for row in 0..rows {
             let windows = windows.map(|window| window.add(row * layer.windows.row));
+            if PIXELS == 1 {
+                sums[0] = lone::<S, VECTORS, WIDE>(s, quads, windows[0], weight, sums[0]);
+                weight = weight.add(quads * channels * QUAD);
+                continue;
+            }
             for quad in 0..quads {
                 let mut weights = [s.splat_i32(0); VECTORS];
                 for (v, vector) in weights.iter_mut().enumerate() {
@@ -334,6 +349,69 @@ unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: b
     sums
 }
 
+/// `sums` and the products of a row of the only pixel, in chains that do not wait for each other.
+///
+/// # Safety
+/// `quads` quads can be read after `window`, and the weights of as many.
+#[inline(always)]
+unsafe fn lone<S: Simd, const VECTORS: usize, const WIDE: bool>(
+    s: S,
+    quads: usize,
+    window: *const u8,
+    weight: *const i8,
+    sums: [S::I32; VECTORS],
+) -> [S::I32; VECTORS] {
+    let mut chains = [[s.splat_i32(0); VECTORS]; 4];
+    chains[0] = sums;
+    for first in (0..quads).step_by(4) {
+        for (quad, chain) in (first..quads).zip(&mut chains) {
+            // SAFETY: the caller vouches for both places.
+            unsafe {
+                let x = s.splat_i32(window.add(quad * QUAD).cast::<i32>().read_unaligned());
+                for v in 0..VECTORS {
+                    let weights = s.load_bytes(weight.add((quad * VECTORS + v) * S::LANES * QUAD));
+                    chain[v] = s.dot::<WIDE>(chain[v], x, weights);
+                }
+            }
+        }
+    }
+    let [a, b, c, d] = chains;
+    std::array::from_fn(|v| s.add_i32(s.add_i32(a[v], b[v]), s.add_i32(c[v], d[v])))
+}
+
+/// Scales the sums, adds the bias and writes a part as bytes without a gap.
+///
+/// # Safety
+/// The digit can be written from `bytes` on.
+#[inline(always)]
+unsafe fn dense<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    s: S,
+    layer: &ByteConv,
+    part: Part,
+    sums: [[S::I32; VECTORS]; PIXELS],
+    bytes: *mut u8,
+) {
+    let channels = part.block * layer.tile.channels;
+    let first = part.digit * layer.output_len + layer.pixels[part.first] + channels;
+    // SAFETY: the caller vouches for the digit; scale and bias hold whole blocks.
+    unsafe {
+        let mut scale = [s.splat(0.0); VECTORS];
+        let mut bias = [s.splat(0.0); VECTORS];
+        for v in 0..VECTORS {
+            scale[v] = s.load(layer.scale.as_ptr().add(channels + v * S::LANES));
+            bias[v] = s.load(layer.bias.as_ptr().add(channels + v * S::LANES));
+        }
+        for four in 0..PIXELS * VECTORS / 4 {
+            let mut vectors = [s.splat(0.0); 4];
+            for (j, vector) in vectors.iter_mut().enumerate() {
+                let (i, v) = ((four * 4 + j) / VECTORS, j % VECTORS);
+                *vector = s.mul_add(s.to_f32(sums[i][v]), scale[v], bias[v]);
+            }
+            s.store_bytes4(bytes.add(first + four * 4 * S::LANES), vectors);
+        }
+    }
+}
+
 /// Scales the sums, adds bias and residual, applies the activation and writes a part.
 ///
 /// # Safety
@@ -347,24 +425,11 @@ unsafe fn finish<S: Simd, const PIXELS: usize, const VECTORS: usize, const SMOOT
     places: &Places,
 ) {
     let start = part.digit * layer.output_len + part.block * layer.tile.channels;
-    let (at, first) = (pixels::<PIXELS>(&layer.pixels, part.first), start + layer.pixels[part.first]);
+    let at = pixels::<PIXELS>(&layer.pixels, part.first);
     // SAFETY: the caller vouches for the places; scale and bias hold whole blocks.
     unsafe {
         let scale = layer.scale.as_ptr().add(part.block * VECTORS * S::LANES);
         let bias = layer.bias.as_ptr().add(part.block * VECTORS * S::LANES);
-        if layer.is_dense && layer.is_bytes {
-            for four in 0..PIXELS * VECTORS / 4 {
-                let mut vectors = [s.splat(0.0); 4];
-                for (j, vector) in vectors.iter_mut().enumerate() {
-                    let index = four * 4 + j;
-                    let (i, v) = (index / VECTORS, index % VECTORS * S::LANES);
-                    let y = s.mul_add(s.to_f32(sums[i][index % VECTORS]), s.load(scale.add(v)), s.load(bias.add(v)));
-                    *vector = last::<S, SMOOTH>(s, layer, y, places.add, first + index * S::LANES);
-                }
-                s.store_bytes4(places.bytes.add(first + four * 4 * S::LANES), vectors);
-            }
-            return;
-        }
         for i in 0..PIXELS {
             for v in 0..VECTORS {
                 let at = start + at[i] + v * S::LANES;

@@ -69,7 +69,7 @@ pub trait Simd: Copy {
     /// # Safety
     /// `LANES` bytes can be written to `to`.
     unsafe fn store_bytes(self, to: *mut u8, value: Self::F32);
-    /// Writes four vectors as [`store_bytes`](Simd::store_bytes) does, one after the other.
+    /// Writes four vectors of numbers below 2^31 as [`store_bytes`](Simd::store_bytes) does, one after the other.
     ///
     /// # Safety
     /// Four times `LANES` bytes can be written to `to`.
