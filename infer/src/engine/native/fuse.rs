@@ -131,6 +131,7 @@ impl Fuser {
         main.shortcut = Some(Shortcut {
             conv: short.conv.clone(),
             scale: short.scale.clone(),
+            zero: short.zero,
         });
         Some(self.nodes.remove(index).inputs[0])
     }

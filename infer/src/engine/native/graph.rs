@@ -487,6 +487,7 @@ impl<'a> Reader<'a> {
         Ok(ByteConvSpec {
             conv,
             scale,
+            zero: input.zero,
             quant: None,
             shortcut: None,
         })

@@ -7,7 +7,7 @@ use super::activation::activate;
 use super::map::Map;
 use super::simd::Simd;
 use super::spec::{Addend, ByteConvSpec, ConvSpec, Output};
-use super::windows::{Steps, Tile, Windows, is_even};
+use super::windows::{Run, Skip, Steps, Tile, Windows, is_even};
 
 /// Bytes that go into one lane.
 const QUAD: usize = 4;
@@ -77,14 +77,14 @@ impl ByteConv {
             let ratios = shortcut.scale.iter().zip(&spec.scale).map(|(short, scale)| short / scale);
             let mut ratios: Vec<f32> = ratios.collect();
             ratios.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
-            (Products::new(&shortcut.conv, short, output, tile), ratios)
+            (Products::new(&shortcut.conv, shortcut.zero, short, output, tile), ratios)
         });
         let (scale, bias) = (whole(&spec.scale, 0.0), whole(&conv.bias, shift));
         let is_cut = spec.quant.is_some() && !is_smooth && (conv.activation.is_none() || zero == 0.0);
         let is_small = scale.iter().all(|x| x.abs() <= 0.25) && bias.iter().all(|x| x.abs() <= MOST_BIAS);
         let is_even = tile.pixels > 1 && output.depth == tile.channels && is_even(&pixels, tile.pixels, tile.channels);
         let layer = ByteConv {
-            products: Products::new(conv, input, output, tile),
+            products: Products::new(conv, spec.zero, input, output, tile),
             shortcut,
             scale,
             bias,
@@ -118,7 +118,7 @@ impl ByteConv {
 }
 
 impl Products {
-    fn new(conv: &ConvSpec<i8>, input: &Map, output: &Map, tile: Tile) -> Products {
+    fn new(conv: &ConvSpec<i8>, zero: u8, input: &Map, output: &Map, tile: Tile) -> Products {
         let [rows, width] = conv.kernel;
         let quads = (width * input.depth).div_ceil(QUAD);
         let blocks = conv.out_channels.div_ceil(tile.channels);
@@ -137,7 +137,10 @@ impl Products {
                 }
             }
         }
-        let windows = Windows::new(conv, input, output, tile);
+        let mut windows = Windows::new(conv, input, output, tile);
+        if zero != 0 {
+            windows.skip_nothing();
+        }
         windows.check(quads * QUAD, ByteConv::SLACK);
         Products {
             wide: weights.iter().any(|weight| weight.unsigned_abs() > NARROW),
@@ -285,13 +288,13 @@ unsafe fn steps<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: 
         let first = input.add(windows.starts[part.first]);
         match windows.steps {
             Steps::Channels => {
-                let window = |i| first.add(i * VECTORS * S::LANES);
-                rows::<S, PIXELS, VECTORS, WIDE>(s, layer, part.block, window, sums)
+                let window = |i| i * VECTORS * S::LANES;
+                rows::<S, PIXELS, VECTORS, WIDE, true>(s, layer, part, first, window, sums)
             }
-            Steps::One => rows::<S, PIXELS, VECTORS, WIDE>(s, layer, part.block, |i| first.add(i), sums),
+            Steps::One => rows::<S, PIXELS, VECTORS, WIDE, false>(s, layer, part, first, |i| i, sums),
             Steps::Any => {
                 let starts = pixels::<PIXELS>(&windows.starts, part.first);
-                rows::<S, PIXELS, VECTORS, WIDE>(s, layer, part.block, |i| input.add(starts[i]), sums)
+                rows::<S, PIXELS, VECTORS, WIDE, false>(s, layer, part, input, |i| starts[i], sums)
             }
         }
     }
@@ -302,19 +305,20 @@ unsafe fn steps<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: 
 /// # Safety
 /// The windows can be read.
 #[inline(always)]
-unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool>(
+unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool, const SKIP: bool>(
     s: S,
     layer: &Products,
-    block: usize,
-    window: impl Fn(usize) -> *const u8,
+    part: Part,
+    input: *const u8,
+    window: impl Fn(usize) -> usize,
     mut sums: [[S::I32; VECTORS]; PIXELS],
 ) -> [[S::I32; VECTORS]; PIXELS] {
     let channels = VECTORS * S::LANES;
-    let windows: [*const u8; PIXELS] = std::array::from_fn(window);
+    let windows: [usize; PIXELS] = std::array::from_fn(window);
     // SAFETY: the packed arrays hold whole blocks; the caller vouches for the windows.
     unsafe {
         if S::SIGNED {
-            let offsets = layer.offsets.as_ptr().add(block * channels);
+            let offsets = layer.offsets.as_ptr().add(part.block * channels);
             for v in 0..VECTORS {
                 let offset = s.load_bytes(offsets.add(v * S::LANES).cast());
                 for i in 0..PIXELS {
@@ -323,26 +327,67 @@ unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: b
             }
         }
         let (rows, quads) = (layer.windows.rows, layer.quads);
-        let mut weight = layer.weights.as_ptr().add(block * rows * quads * channels * QUAD);
-        for row in 0..rows {
-            let windows = windows.map(|window| window.add(row * layer.windows.row));
+        let inside = if S::SIGNED { 0..rows } else { layer.windows.inside[part.first / PIXELS].clone() };
+        let first = (part.block * rows + inside.start) * quads;
+        let mut weight = layer.weights.as_ptr().add(first * channels * QUAD);
+        for row in inside {
+            let mut input = input.add(row * layer.windows.row);
             if PIXELS == 1 {
-                sums[0] = lone::<S, VECTORS, WIDE>(s, quads, windows[0], weight, sums[0]);
+                sums[0] = lone::<S, VECTORS, WIDE>(s, quads, input.add(windows[0]), weight, sums[0]);
                 weight = weight.add(quads * channels * QUAD);
                 continue;
             }
-            for quad in 0..quads {
-                let mut weights = [s.splat_i32(0); VECTORS];
-                for (v, vector) in weights.iter_mut().enumerate() {
-                    *vector = s.load_bytes(weight.add(v * S::LANES * QUAD));
-                }
-                for i in 0..PIXELS {
-                    let x = s.splat_i32(windows[i].add(quad * QUAD).cast::<i32>().read_unaligned());
-                    for v in 0..VECTORS {
-                        sums[i][v] = s.dot::<WIDE>(sums[i][v], x, weights[v]);
+            for &Run { len, skip } in &layer.windows.runs {
+                let quads = len.div_ceil(QUAD);
+                sums = match skip {
+                    Skip::First if SKIP && !S::SIGNED => {
+                        run_quads::<S, PIXELS, VECTORS, WIDE, 1, 0>(s, quads, input, windows, weight, sums)
                     }
+                    Skip::Last if SKIP && !S::SIGNED => {
+                        run_quads::<S, PIXELS, VECTORS, WIDE, 0, 1>(s, quads, input, windows, weight, sums)
+                    }
+                    _ => run_quads::<S, PIXELS, VECTORS, WIDE, 0, 0>(s, quads, input, windows, weight, sums),
+                };
+                input = input.add(quads * QUAD);
+                weight = weight.add(quads * channels * QUAD);
+            }
+        }
+    }
+    sums
+}
+
+/// `sums` and the products of a run, for all pixels but the first `FIRST` and the last `LAST`.
+///
+/// # Safety
+/// `quads` quads can be read after the windows, and the weights of as many.
+#[inline(always)]
+unsafe fn run_quads<
+    S: Simd,
+    const PIXELS: usize,
+    const VECTORS: usize,
+    const WIDE: bool,
+    const FIRST: usize,
+    const LAST: usize,
+>(
+    s: S,
+    quads: usize,
+    input: *const u8,
+    windows: [usize; PIXELS],
+    weight: *const i8,
+    mut sums: [[S::I32; VECTORS]; PIXELS],
+) -> [[S::I32; VECTORS]; PIXELS] {
+    for quad in 0..quads {
+        let mut weights = [s.splat_i32(0); VECTORS];
+        // SAFETY: the caller vouches for both places.
+        unsafe {
+            for (v, vector) in weights.iter_mut().enumerate() {
+                *vector = s.load_bytes(weight.add((quad * VECTORS + v) * S::LANES * QUAD));
+            }
+            for i in FIRST..PIXELS - LAST {
+                let x = s.splat_i32(input.add(windows[i] + quad * QUAD).cast::<i32>().read_unaligned());
+                for v in 0..VECTORS {
+                    sums[i][v] = s.dot::<WIDE>(sums[i][v], x, weights[v]);
                 }
-                weight = weight.add(channels * QUAD);
             }
         }
     }

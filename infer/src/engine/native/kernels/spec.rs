@@ -53,6 +53,8 @@ pub struct ByteConvSpec {
     pub conv: ConvSpec<i8>,
     /// `[out]`
     pub scale: Vec<f32>,
+    /// The byte in the padding, which stands for 0.
+    pub zero: u8,
     /// How the result becomes bytes; floats where it is `None`.
     pub quant: Option<Quant>,
     /// What else is summed.
@@ -66,6 +68,8 @@ pub struct Shortcut {
     pub conv: ConvSpec<i8>,
     /// `[out]`
     pub scale: Vec<f32>,
+    /// The byte in the padding.
+    pub zero: u8,
 }
 
 /// The float `(byte - zero) * scale` as a byte.

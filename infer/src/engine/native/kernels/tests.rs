@@ -271,11 +271,13 @@ fn check_bytes(case: Case, limit: f32) {
     let alone = ByteConvSpec {
         scale: vec![scale; conv.out_channels],
         conv: conv_of_bytes(&conv, limit),
+        zero: 0,
         quant: None,
         shortcut: None,
     };
     let shortcut = Shortcut {
         scale: vec![1.7 * scale; conv.out_channels],
+        zero: 0,
         conv: conv_of_bytes(&spec(([1, 1], [5, case.1[1]], [1, 1], [1, 1], [0; 4]), None), limit),
     };
     let both = ByteConvSpec {
