@@ -285,7 +285,9 @@ fn check_bytes(case: Case, limit: f32) {
         ..alone.clone()
     };
     for (spec, rounding) in [(alone, 0.0), (both, scale / 2.0)] {
-        check_byte_conv(spec, case.0, rounding);
+        for zero in [0, 9] {
+            check_byte_conv(ByteConvSpec { zero, ..spec.clone() }, case.0, rounding);
+        }
     }
 }
 
@@ -340,7 +342,8 @@ fn convolve_bytes(kernels: Kernels, spec: &ByteConvSpec, [height, width]: [usize
     }
     let to = Map::blocked(conv.out_channels, out_height, out_width, Border::default());
     let short = Map::blocked(5, out_height, out_width, Border::default());
-    let bytes = |map: &Map| -> Vec<u8> { filled(map, 3).iter().map(|x| (x * 127.0 + 128.0) as u8).collect() };
+    let byte = |x: f32| if x == 0.0 { spec.zero } else { (x * 127.0 + 128.0) as u8 };
+    let bytes = |map: &Map| -> Vec<u8> { filled(map, 3).into_iter().map(byte).collect() };
     let (input, short_input, add) = (bytes(&from), bytes(&short), filled(&to, 4));
     let layer = kernels.pack_bytes(spec, [&from, &short, &to]);
     let addend = match (&spec.shortcut, spec.quant) {
