@@ -131,7 +131,7 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
     let (grey, factor) = paper::grey(image, orientation);
     watch("grey", &|| grey.clone());
-    let mut ink = ground::ink(&grey);
+    let mut ink = ground::ink(grey);
     watch("ink", &|| ink.clone());
     let threshold = threshold::threshold(&ink)?;
     ruling::erase(&mut ink, threshold);

@@ -11,18 +11,17 @@ const WINDOW: f32 = 0.3;
 const DARKEST_GROUND: f32 = 48.0;
 
 /// Ink from 0 to 255 on a ground of 0: the part of the ground's light that the ink takes away.
-pub fn ink(grey: &GrayImage) -> GrayImage {
-    let (coarse, slope) = Coarse::new(grey).levelled();
+pub fn ink(mut grey: GrayImage) -> GrayImage {
+    let (coarse, slope) = Coarse::new(&grey).levelled();
     let mean_side = ((coarse.width * coarse.height) as f32).sqrt();
     let radius = ((mean_side * WINDOW / 2.0).round() as usize).max(1);
     let light = coarse.closed(radius).sloped(slope);
     let dark = coarse.inverted().closed(radius).sloped((-slope.0, -slope.1));
-    if dark_on_light(&light, &dark, grey) {
-        darker_than(&light, grey.clone())
+    if dark_on_light(&light, &dark, &grey) {
+        darker_than(&light, grey)
     } else {
-        let mut negative = grey.clone();
-        image::imageops::invert(&mut negative);
-        darker_than(&dark, negative)
+        image::imageops::invert(&mut grey);
+        darker_than(&dark, grey)
     }
 }
 
@@ -121,15 +120,17 @@ impl Coarse {
         let (width, height) = (grey.width() as usize, grey.height() as usize);
         let columns = width.div_ceil(cell);
         let mut levels = Vec::with_capacity(columns * height.div_ceil(cell));
+        let mut sums = vec![0; width];
         for band in grey.chunks(width * cell) {
-            let mut sums = vec![(0u32, 0u32); columns];
+            sums.fill(0);
             for row in band.chunks_exact(width) {
-                for (sum, block) in sums.iter_mut().zip(row.chunks(cell)) {
-                    sum.0 += block.iter().map(|&level| u32::from(level)).sum::<u32>();
-                    sum.1 += block.len() as u32;
+                for (sum, &level) in sums.iter_mut().zip(row) {
+                    *sum += u32::from(level);
                 }
             }
-            levels.extend(sums.iter().map(|&(sum, n)| sum as f32 / n as f32));
+            let rows = band.len() / width;
+            let mean = |sums: &[u32]| sums.iter().sum::<u32>() as f32 / (rows * sums.len()) as f32;
+            levels.extend(sums.chunks(cell).map(mean));
         }
         Coarse {
             width: columns,
@@ -161,11 +162,11 @@ impl Coarse {
     }
 
     fn sloped(&self, slope: (f32, f32)) -> Coarse {
+        let across: Vec<f32> = (0..self.width).map(|x| from_middle(x, self.width) * slope.0).collect();
         let mut levels = Vec::with_capacity(self.levels.len());
         for (y, row) in self.levels.chunks_exact(self.width).enumerate() {
             let down = from_middle(y, self.height) * slope.1;
-            let sloped = row.iter().enumerate();
-            levels.extend(sloped.map(|(x, level)| level + from_middle(x, self.width) * slope.0 + down));
+            levels.extend(row.iter().zip(&across).map(|(level, across)| level + across + down));
         }
         self.with(levels)
     }
@@ -187,9 +188,21 @@ impl Coarse {
 
     /// The greatest or the least level within `radius` cells in both directions; `none` is what lies beyond the border.
     fn filtered(&self, radius: usize, none: f32, pick: impl Fn(f32, f32) -> f32) -> Coarse {
-        let down = running(&self.levels, self.width, radius, none, &pick);
-        let across = running(&transposed(&down, self.width), self.height, radius, none, &pick);
-        self.with(transposed(&across, self.height))
+        let beyond = vec![none; radius * self.width];
+        let window = 2 * radius + 1;
+        let down = running([&beyond[..], &self.levels, &beyond].concat(), self.width, window, &pick);
+        let mut wide = Vec::with_capacity(self.height * (self.width + 2 * radius));
+        for row in down.chunks_exact(self.width) {
+            wide.extend_from_slice(&beyond[..radius]);
+            wide.extend_from_slice(row);
+            wide.extend_from_slice(&beyond[..radius]);
+        }
+        let across = running(wide, 1, window, &pick);
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for row in across.chunks(self.width + 2 * radius) {
+            levels.extend_from_slice(&row[..self.width]);
+        }
+        self.with(levels)
     }
 
     /// How much neighbouring cells differ, in total.
@@ -210,30 +223,17 @@ fn from_middle(cell: usize, cells: usize) -> f32 {
     cell as f32 - (cells - 1) as f32 / 2.0
 }
 
-/// Picks among the levels within `radius` of each place of each column, and `none` beyond the border.
-fn running(levels: &[f32], width: usize, radius: usize, none: f32, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
-    let beyond = vec![none; radius * width];
-    let mut picked = [&beyond, levels, &beyond].concat();
-    let (mut rows, window) = (1, 2 * radius + 1);
-    // Each level is the pick of `rows` rows from its own on, and two picks make one of up to twice as many.
-    while rows < window {
-        let more = rows.min(window - rows);
-        let below = &picked[more * width..];
-        picked = picked.iter().zip(below).map(|(&a, &b)| pick(a, b)).collect();
-        rows += more;
+/// Picks among each level and those that follow it at so many steps, as many as the window has.
+fn running(mut levels: Vec<f32>, step: usize, window: usize, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+    let mut picked = 1;
+    // Each is the pick of `picked` levels already, and two of them make one of up to twice as many.
+    while picked < window {
+        let more = picked.min(window - picked);
+        let next = &levels[more * step..];
+        levels = levels.iter().zip(next).map(|(&a, &b)| pick(a, b)).collect();
+        picked += more;
     }
-    picked
-}
-
-fn transposed(levels: &[f32], width: usize) -> Vec<f32> {
-    let height = levels.len() / width;
-    let mut columns = vec![0.0; levels.len()];
-    for (y, row) in levels.chunks_exact(width).enumerate() {
-        for (x, &level) in row.iter().enumerate() {
-            columns[x * height + y] = level;
-        }
-    }
-    columns
+    levels
 }
 
 #[cfg(test)]
@@ -252,7 +252,7 @@ mod tests {
             let light = 100.0 + x as f32;
             Luma([if stroke(x) { light * 0.2 } else { light } as u8])
         });
-        let ink = ink(&lit);
+        let ink = ink(lit);
         for (x, y, level) in ink.enumerate_pixels() {
             let expected = if stroke(x) { 204 } else { 0 };
             assert!(level.0[0].abs_diff(expected) < 12, "{x} {y}: {}", level.0[0]);
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn light_ink_is_found_on_dark_ground_and_on_a_table() {
         let chalk = GrayImage::from_fn(100, 60, |x, _| Luma([if stroke(x) { 200 } else { 30 }]));
-        assert!(ink(&chalk)[(50, 30)].0[0] > 150);
+        assert!(ink(chalk)[(50, 30)].0[0] > 150);
         // Light paper on a dark table: what is written on it is still dark ink.
         let table = GrayImage::from_fn(200, 200, |x, y| {
             let paper = (30..170).contains(&x) && (30..170).contains(&y);
@@ -275,7 +275,7 @@ mod tests {
                 70
             }])
         });
-        let found = ink(&table);
+        let found = ink(table);
         assert!(found[(100, 100)].0[0] > 150 && found[(60, 60)].0[0] < 20);
     }
 }

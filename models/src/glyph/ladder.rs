@@ -81,7 +81,7 @@ fn inked(ink: &GrayImage, threshold: u8) -> Option<Rect> {
 /// All steps but the pen's.
 fn found(bytes: &[u8]) -> Result<Digit, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
-    let mut ink = ground::ink(&paper::grey(image, orientation).0);
+    let mut ink = ground::ink(paper::grey(image, orientation).0);
     let threshold = threshold::threshold(&ink)?;
     ruling::erase(&mut ink, threshold);
     let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
