@@ -168,6 +168,11 @@ pub fn upright(bytes: &[u8]) -> Result<DynamicImage, GlyphError> {
     Ok(image)
 }
 
+/// Has the loops in `work` compiled for the widest vectors that this CPU may have, and chooses among them.
+fn in_vectors<T>(work: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(work)
+}
+
 /// Draws every digit and leaves out what cannot be one; where nothing stays, the largest says why.
 fn drawn(lines: &[Vec<Group>], draw: impl Fn(&Group) -> Result<Glyph, GlyphError>) -> Result<Page, GlyphError> {
     let mut refused = (0, GlyphError::Blank);

@@ -3,6 +3,8 @@
 
 use image::GrayImage;
 
+use super::in_vectors;
+
 /// Longer side of the coarse picture in which the ground is looked for.
 const COARSE: u32 = 96;
 /// Side of the square that must fit into the ground, as a part of the picture's mean side; pens are narrower.
@@ -65,16 +67,20 @@ fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
         .iter()
         .flat_map(|span| span.parts.iter().map(move |&part| (span, part)));
     for (levels, (span, part)) in grey.chunks_exact_mut(width).zip(rows) {
-        for ((level, first), second) in levels.iter_mut().zip(row(span.first)).zip(row(span.second)) {
-            let light = first + (second - first) * part;
-            let divisor = if light > DARKEST_GROUND { light } else { DARKEST_GROUND };
-            *level = rounded((light - f32::from(*level)) / divisor * 255.0);
-        }
+        let (first, second) = (row(span.first), row(span.second));
+        in_vectors(|| {
+            for ((level, first), second) in levels.iter_mut().zip(first).zip(second) {
+                let light = first + (second - first) * part;
+                let divisor = if light > DARKEST_GROUND { light } else { DARKEST_GROUND };
+                *level = rounded((light - f32::from(*level)) / divisor * 255.0);
+            }
+        });
     }
     grey
 }
 
 /// The nearest whole number to `level`, which is at most 255; 0 where it is negative. A cast would not vectorise.
+#[inline(always)]
 fn rounded(level: f32) -> u8 {
     /// From here on floats are whole numbers, which stand in their lowest bits.
     const WHOLE: f32 = (1 << 23) as f32;
@@ -123,11 +129,13 @@ impl Coarse {
         let mut sums = vec![0; width];
         for band in grey.chunks(width * cell) {
             sums.fill(0);
-            for row in band.chunks_exact(width) {
-                for (sum, &level) in sums.iter_mut().zip(row) {
-                    *sum += u32::from(level);
+            in_vectors(|| {
+                for row in band.chunks_exact(width) {
+                    for (sum, &level) in sums.iter_mut().zip(row) {
+                        *sum += u32::from(level);
+                    }
                 }
-            }
+            });
             let rows = band.len() / width;
             let mean = |sums: &[u32]| sums.iter().sum::<u32>() as f32 / (rows * sums.len()) as f32;
             levels.extend(sums.chunks(cell).map(mean));
@@ -230,7 +238,7 @@ fn running(mut levels: Vec<f32>, step: usize, window: usize, pick: impl Fn(f32, 
     while picked < window {
         let more = picked.min(window - picked);
         let next = &levels[more * step..];
-        levels = levels.iter().zip(next).map(|(&a, &b)| pick(a, b)).collect();
+        levels = in_vectors(|| levels.iter().zip(next).map(|(&a, &b)| pick(a, b)).collect());
         picked += more;
     }
     levels
