@@ -151,20 +151,22 @@ impl Coarse {
     /// Takes away the slope of the light across and down the picture, a cell. Without it the wiping below would hang over
     /// the border, where a slope looks like the flank of a stroke.
     fn levelled(&self) -> (Coarse, (f32, f32)) {
-        let (mut across, mut down, mut squares_across, mut squares_down) = (0.0, 0.0, 0.0, 0.0);
+        let (mut columns, mut down) = (vec![0.0; self.width], 0.0);
         for (y, row) in self.levels.chunks_exact(self.width).enumerate() {
-            let y = from_middle(y, self.height);
-            for (x, level) in row.iter().enumerate() {
-                let x = from_middle(x, self.width);
-                across += x * level;
-                down += y * level;
-                squares_across += x * x;
-                squares_down += y * y;
+            down += from_middle(y, self.height) * sum(row);
+            for (column, level) in columns.iter_mut().zip(row) {
+                *column += level;
             }
         }
+        let across: f32 = columns
+            .iter()
+            .enumerate()
+            .map(|(x, column)| from_middle(x, self.width) * column)
+            .sum();
+        let squares = |cells| (0..cells).map(|cell| from_middle(cell, cells).powi(2)).sum::<f32>();
         let slope = (
-            across / f32::max(squares_across, 1.0),
-            down / f32::max(squares_down, 1.0),
+            across / f32::max(squares(self.width) * self.height as f32, 1.0),
+            down / f32::max(squares(self.height) * self.width as f32, 1.0),
         );
         (self.sloped((-slope.0, -slope.1)), slope)
     }
@@ -216,12 +218,8 @@ impl Coarse {
     /// How much neighbouring cells differ, in total.
     fn variation(&self) -> f32 {
         let rows = self.levels.chunks_exact(self.width);
-        let across: f32 = rows
-            .flat_map(|row| row.windows(2))
-            .map(|pair| (pair[0] - pair[1]).abs())
-            .sum();
-        let below = self.levels.iter().skip(self.width);
-        let down: f32 = self.levels.iter().zip(below).map(|(a, b)| (a - b).abs()).sum();
+        let across: f32 = rows.map(|row| differences(row, &row[1..])).sum();
+        let down = differences(&self.levels, &self.levels[self.width..]);
         across + down
     }
 }
@@ -229,6 +227,24 @@ impl Coarse {
 /// How far a cell is from the middle of `cells`.
 fn from_middle(cell: usize, cells: usize) -> f32 {
     cell as f32 - (cells - 1) as f32 / 2.0
+}
+
+/// How much two lists of levels differ, in total.
+fn differences(one: &[f32], other: &[f32]) -> f32 {
+    let differences: Vec<f32> = one.iter().zip(other).map(|(a, b)| (a - b).abs()).collect();
+    sum(&differences)
+}
+
+/// The sum of all levels, of which many are added at once.
+fn sum(levels: &[f32]) -> f32 {
+    let (blocks, rest) = levels.as_chunks::<16>();
+    let mut sums = [0.0; 16];
+    for block in blocks {
+        for (sum, level) in sums.iter_mut().zip(block) {
+            *sum += level;
+        }
+    }
+    sums.iter().chain(rest).sum()
 }
 
 /// Picks among each level and those that follow it at so many steps, as many as the window has.
