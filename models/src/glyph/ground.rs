@@ -54,20 +54,14 @@ pub fn frame_is_light(grey: &GrayImage) -> bool {
 fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
     let (width, height) = (grey.width() as usize, grey.height() as usize);
     let columns = spans(width, ground.cell, ground.width);
-    let mut stretched = Vec::with_capacity(ground.height * width);
-    for row in ground.levels.chunks_exact(ground.width) {
-        for span in &columns {
-            let (first, second) = (row[span.first], row[span.second]);
-            stretched.extend(span.parts.iter().map(|part| first + (second - first) * part));
-        }
-    }
-    let row = |cell: usize| &stretched[cell * width..][..width];
+    let cells = ground.levels.chunks_exact(ground.width);
+    let stretched: Vec<Vec<f32>> = cells.map(|row| stretched(row, &columns, width)).collect();
     let rows = spans(height, ground.cell, ground.height);
     let rows = rows
         .iter()
         .flat_map(|span| span.parts.iter().map(move |&part| (span, part)));
     for (levels, (span, part)) in grey.chunks_exact_mut(width).zip(rows) {
-        let (first, second) = (row(span.first), row(span.second));
+        let (first, second) = (&stretched[span.first], &stretched[span.second]);
         in_vectors(|| {
             for ((level, first), second) in levels.iter_mut().zip(first).zip(second) {
                 let light = first + (second - first) * part;
@@ -77,6 +71,16 @@ fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
         });
     }
     grey
+}
+
+/// The levels of a row of cells at every column of the picture.
+fn stretched(row: &[f32], columns: &[Span], width: usize) -> Vec<f32> {
+    let mut levels = Vec::with_capacity(width);
+    for span in columns {
+        let (first, second) = (row[span.first], row[span.second]);
+        levels.extend(span.parts.iter().map(|part| first + (second - first) * part));
+    }
+    levels
 }
 
 /// The nearest whole number to `level`, which is at most 255; 0 where it is negative. A cast would not vectorise.
