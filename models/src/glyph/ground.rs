@@ -14,9 +14,17 @@ const DARKEST_GROUND: f32 = 48.0;
 
 /// Ink from 0 to 255 on a ground of 0: the part of the ground's light that the ink takes away.
 pub fn ink(mut grey: GrayImage) -> GrayImage {
-    let (coarse, slope) = Coarse::new(&grey).levelled();
+    let coarse = Coarse::new(&grey);
     let mean_side = ((coarse.width * coarse.height) as f32).sqrt();
     let radius = ((mean_side * WINDOW / 2.0).round() as usize).max(1);
+    match (coarse.everywhere(radius, greater), coarse.everywhere(radius, lesser)) {
+        (Some(light), dark) if dark.is_none() || frame_is_light(&grey) => {
+            return each(grey, |level| share(light, level));
+        }
+        (_, Some(dark)) => return each(grey, |level| share(255.0 - dark, 255 - level)),
+        _ => {}
+    }
+    let (coarse, slope) = coarse.levelled();
     let light = coarse.closed(radius).sloped(slope);
     let dark = coarse.inverted().closed(radius).sloped((-slope.0, -slope.1));
     if dark_on_light(&light, &dark, &grey) {
@@ -25,6 +33,21 @@ pub fn ink(mut grey: GrayImage) -> GrayImage {
         image::imageops::invert(&mut grey);
         darker_than(&dark, grey)
     }
+}
+
+/// Replaces every level, whole blocks of ground at once.
+fn each(mut grey: GrayImage, replaced: impl Fn(u8) -> u8) -> GrayImage {
+    let table: [u8; 256] = std::array::from_fn(|level| replaced(level as u8));
+    let replace = |levels: &mut [u8]| levels.iter_mut().for_each(|level| *level = table[usize::from(*level)]);
+    let (blocks, rest) = grey.as_chunks_mut::<32>();
+    for block in blocks {
+        match *block == [block[0]; 32] {
+            true => *block = [table[usize::from(block[0])]; 32],
+            false => replace(block),
+        }
+    }
+    replace(rest);
+    grey
 }
 
 /// Ink is what can be wiped away and leaves the calmer ground: wiping dark ink off light paper leaves paper and its
@@ -64,13 +87,18 @@ fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
         let (first, second) = (&stretched[span.first], &stretched[span.second]);
         in_vectors(|| {
             for ((level, first), second) in levels.iter_mut().zip(first).zip(second) {
-                let light = first + (second - first) * part;
-                let divisor = if light > DARKEST_GROUND { light } else { DARKEST_GROUND };
-                *level = rounded((light - f32::from(*level)) / divisor * 255.0);
+                *level = share(first + (second - first) * part, *level);
             }
         });
     }
     grey
+}
+
+/// The part of the light that a level lacks, from 0 to 255.
+#[inline(always)]
+fn share(light: f32, level: u8) -> u8 {
+    let divisor = if light > DARKEST_GROUND { light } else { DARKEST_GROUND };
+    rounded((light - f32::from(level)) / divisor * 255.0)
 }
 
 /// The levels of a row of cells at every column of the picture.
@@ -152,6 +180,22 @@ impl Coarse {
         }
     }
 
+    /// The greatest or the least level, where every window holds it: then it is the ground, and there is no light to take
+    /// away.
+    fn everywhere(&self, radius: usize, pick: impl Fn(f32, f32) -> f32) -> Option<f32> {
+        // A window holds one of these squares, even where the border cuts it.
+        let side = radius + 1;
+        let mut picks = Vec::new();
+        for band in self.levels.chunks(side * self.width) {
+            let mut row = band[..self.width].to_vec();
+            for other in band.chunks_exact(self.width) {
+                row.iter_mut().zip(other).for_each(|(a, &b)| *a = pick(*a, b));
+            }
+            picks.extend(row.chunks(side).map(|square| square.iter().copied().fold(square[0], &pick)));
+        }
+        picks.iter().all(|pick| *pick == picks[0]).then_some(picks[0])
+    }
+
     /// Takes away the slope of the light across and down the picture, a cell. Without it the wiping below would hang over
     /// the border, where a slope looks like the flank of a stroke.
     fn levelled(&self) -> (Coarse, (f32, f32)) {
@@ -196,8 +240,8 @@ impl Coarse {
     /// Morphological closing: what is dark and narrower than the window takes the level of its surroundings, while
     /// shadows and their edges stay.
     fn closed(&self, radius: usize) -> Coarse {
-        let wide = self.filtered(radius, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
-        wide.filtered(radius, f32::INFINITY, |a, b| if a < b { a } else { b })
+        let wide = self.filtered(radius, f32::NEG_INFINITY, greater);
+        wide.filtered(radius, f32::INFINITY, lesser)
     }
 
     /// The greatest or the least level within `radius` cells in both directions; `none` is what lies beyond the border.
@@ -251,6 +295,16 @@ fn sum(levels: &[f32]) -> f32 {
     sums.iter().chain(rest).sum()
 }
 
+/// The greater of two levels; unlike [`f32::max`] it is one instruction.
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The lesser of two levels.
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
 /// Picks among each level and those that follow it at so many steps, as many as the window has.
 fn running(mut levels: Vec<f32>, step: usize, window: usize, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
     let mut picked = 1;
@@ -285,6 +339,19 @@ mod tests {
             let expected = if stroke(x) { 204 } else { 0 };
             assert!(level.0[0].abs_diff(expected) < 12, "{x} {y}: {}", level.0[0]);
         }
+    }
+
+    #[test]
+    fn a_ground_of_one_level_has_no_ink() {
+        for (pen, paper) in [(40, 200), (200, 40)] {
+            let drawn = GrayImage::from_fn(100, 60, |x, _| Luma([if stroke(x) { pen } else { paper }]));
+            let ink = ink(drawn);
+            let expected = |x| if stroke(x) { share(f32::from(paper.max(255 - paper)), pen.min(255 - pen)) } else { 0 };
+            assert!(ink.enumerate_pixels().all(|(x, _, level)| level.0[0] == expected(x)));
+        }
+        // A dark half is not drawn on the other.
+        let halves = GrayImage::from_fn(100, 60, |x, _| Luma([if x < 50 { 40 } else { 200 }]));
+        assert!(Coarse::new(&halves).everywhere(11, greater).is_none());
     }
 
     #[test]

@@ -90,13 +90,20 @@ impl Crop {
             levels: Vec::new(),
         };
         crop.levels = vec![0; crop.width * crop.height];
-        let levels = cut_out(ink, &bounds, others);
+        let mut levels = cut_out(ink, &bounds, others);
         let rows = crop.levels.chunks_exact_mut(crop.width).skip(1);
-        for (cells, band) in rows.zip(levels.chunks(cell * width)) {
-            for row in band.chunks_exact(width) {
-                // The greatest level and not the mean, in which a pen thinner than a cell would vanish.
-                for (most, levels) in cells[1..].iter_mut().zip(row.chunks(cell)) {
-                    *most = levels.iter().copied().fold(*most, u8::max);
+        for (cells, band) in rows.zip(levels.chunks_mut(cell * width)) {
+            // The greatest level and not the mean, in which a pen thinner than a cell would vanish.
+            let (most, others) = band.split_at_mut(width);
+            for row in others.chunks_exact(width) {
+                most.iter_mut().zip(row).for_each(|(most, &level)| *most = level.max(*most));
+            }
+            match cell {
+                1 => cells[1..=width].copy_from_slice(most),
+                _ => {
+                    for (cell, levels) in cells[1..].iter_mut().zip(most.chunks(cell)) {
+                        *cell = levels.iter().copied().fold(0, u8::max);
+                    }
                 }
             }
         }
