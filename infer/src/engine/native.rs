@@ -17,7 +17,7 @@ use rayon::prelude::*;
 pub use self::kernels::{KernelKind, Kernels, Numbers};
 
 use self::graph::Graph;
-use self::kernels::{Bytes, Map, Output, Quant, Residual};
+use self::kernels::{Addend, Bytes, Map, Output, Residual};
 use self::plan::{Each, GROUP, Place, Plan, Step, Work};
 use super::{Engine, EngineError, EngineKind};
 
@@ -192,6 +192,10 @@ fn load(place: &Place, arena: &mut Arena, digits: &[f32]) {
         for (y, row) in pixels.chunks(width).enumerate() {
             let start = place.start + digit * place.map.len() + place.map.at(y as isize, 0);
             let to = &mut arena.floats.get()[start..start + width * depth];
+            if depth == 1 {
+                to.copy_from_slice(row);
+                continue;
+            }
             to.iter_mut()
                 .step_by(depth)
                 .zip(row)
@@ -250,7 +254,7 @@ impl Arena {
             }
             Work::Quantize(quant) => {
                 let (from, to) = (&values[input.range()], &mut self.bytes.get()[output.range()]);
-                quantize(*quant, &input.map, from, &output.map, to, n);
+                kernels.quantize(*quant, [&input.map, &output.map], n, from, to);
             }
             Work::Bytes(layer) => self.bytes(layer, step, kernels, n),
             Work::Linear(layer) => {
@@ -283,19 +287,30 @@ impl Arena {
     fn bytes(&mut self, layer: &Bytes, step: &Step, kernels: Kernels, n: usize) {
         let Step { input, add, output, .. } = step;
         let (floats, bytes) = (self.floats.get(), self.bytes.get());
-        match (output.quant, add) {
+        let bytes_of = |place: &Place| place.quant.is_some();
+        match (&output.quant, add) {
+            (Some(_), Some(add)) if bytes_of(add) && add.start != input.start => {
+                let [input, short, output] = disjoint(bytes, [input, add, output]);
+                kernels.conv_bytes(layer, n, input, Addend::Bytes(short), Output::Bytes(output));
+            }
             (Some(_), add) => {
-                let add = add.as_ref().map(|add| &floats[add.range()]);
                 let [input, output] = disjoint(bytes, [input, output]);
-                kernels.conv_bytes(layer, n, input, add, Output::Bytes(output));
+                let input = &*input;
+                let addend = match add {
+                    None => Addend::None,
+                    Some(add) if bytes_of(add) => Addend::Bytes(input),
+                    Some(add) => Addend::Floats(&floats[add.range()]),
+                };
+                kernels.conv_bytes(layer, n, input, addend, Output::Bytes(output));
             }
-            (None, Some(add)) => {
+            (None, Some(add)) if !bytes_of(add) => {
                 let [add, output] = disjoint(floats, [add, output]);
-                kernels.conv_bytes(layer, n, &bytes[input.range()], Some(add), Output::Floats(output));
+                kernels.conv_bytes(layer, n, &bytes[input.range()], Addend::Floats(add), Output::Floats(output));
             }
-            (None, None) => {
-                let output = &mut floats[output.range()];
-                kernels.conv_bytes(layer, n, &bytes[input.range()], None, Output::Floats(output));
+            (None, add) => {
+                let addend = add.as_ref().map_or(Addend::None, |add| Addend::Bytes(&bytes[add.range()]));
+                let output = Output::Floats(&mut floats[output.range()]);
+                kernels.conv_bytes(layer, n, &bytes[input.range()], addend, output);
             }
         }
     }
@@ -321,19 +336,6 @@ fn each(each: &Each, values: &mut [f32], add: Option<&Place>, output: &Place, n:
                     Each::Activation(activation) => kernels::activate(x, Some(*activation)),
                     Each::Add => x + add.map_or(0.0, |add| values[add.start + at]),
                 };
-            }
-        }
-    }
-}
-
-/// Makes bytes of the floats of `n` maps.
-fn quantize(quant: Quant, from: &Map, floats: &[f32], to: &Map, bytes: &mut [u8], n: usize) {
-    for digit in 0..n {
-        for y in 0..from.height as isize {
-            let floats = &floats[digit * from.len() + from.at(y, 0)..][..from.width * from.depth];
-            let bytes = &mut bytes[digit * to.len() + to.at(y, 0)..][..to.width * to.depth];
-            for (byte, &x) in bytes.iter_mut().zip(floats) {
-                *byte = kernels::quantize(x, quant);
             }
         }
     }

@@ -3,7 +3,7 @@
 use models::network::Activation;
 
 use super::graph::{Graph, Node, Op, ValueId};
-use super::kernels::{ConvSpec, Quant};
+use super::kernels::{ByteConvSpec, ConvSpec, Quant, Shortcut};
 
 /// Fuses what can be fused. Afterwards a convolution may have an activation, and a second input that it adds before it.
 pub fn fuse(graph: Graph) -> Graph {
@@ -109,11 +109,31 @@ impl Fuser {
         let convs = node.inputs.iter().filter_map(|&input| self.bare_conv(input));
         let mut conv = self.nodes.remove(convs.max_by_key(work)?);
         let other = node.inputs.iter().copied().find(|&input| input != conv.output)?;
-        conv.inputs.push(other);
+        let shortcut = self.shortcut(&mut conv, other);
+        conv.inputs.push(shortcut.unwrap_or(other));
         Some(Node {
             output: node.output,
             ..conv
         })
+    }
+
+    /// Takes the sums of the convolution that makes `other` into those of `conv`, if both are of bytes; the input of the former.
+    fn shortcut(&mut self, conv: &mut Node, other: ValueId) -> Option<ValueId> {
+        let index = self.bare_conv(other)?;
+        let (Op::ByteConv(main), Op::ByteConv(short)) = (&mut conv.op, &self.nodes[index].op) else {
+            return None;
+        };
+        if !fits(main, short) {
+            return None;
+        }
+        let biases = main.conv.bias.iter_mut().zip(&short.conv.bias);
+        biases.for_each(|(bias, short)| *bias += short);
+        main.shortcut = Some(Shortcut {
+            conv: short.conv.clone(),
+            scale: short.scale.clone(),
+            zero: short.zero,
+        });
+        Some(self.nodes.remove(index).inputs[0])
     }
 
     /// The convolution that makes `value` for one reader, if nothing is done to its sums yet.
@@ -133,6 +153,21 @@ impl Fuser {
         let index = self.nodes.iter().position(|node| node.output == value)?;
         (self.uses[value] == 1).then_some(index)
     }
+}
+
+/// Whether the sums of `short`, in units of those of `main`, are exact enough as floats and leave room in 32 bits.
+fn fits(main: &ByteConvSpec, short: &ByteConvSpec) -> bool {
+    const MOST: f64 = (1 << 24) as f64;
+    let most = |conv: &ConvSpec<i8>, out: usize| {
+        let part = conv.weight.len() / conv.out_channels;
+        let weights = &conv.weight[out * part..][..part];
+        255.0 * weights.iter().map(|weight| f64::from(weight.unsigned_abs())).sum::<f64>()
+    };
+    (0..main.conv.out_channels).all(|out| {
+        let ratio = f64::from(short.scale[out] / main.scale[out]);
+        let sum = most(&short.conv, out);
+        sum.max(sum * ratio) <= MOST && most(&main.conv, out) <= f64::from(i32::MAX) - MOST
+    })
 }
 
 /// `(x * weight + bias) * scale + shift` as one convolution.

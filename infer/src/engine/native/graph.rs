@@ -487,7 +487,9 @@ impl<'a> Reader<'a> {
         Ok(ByteConvSpec {
             conv,
             scale,
+            zero: input.zero,
             quant: None,
+            shortcut: None,
         })
     }
 

@@ -20,20 +20,23 @@ mod neon;
 mod peak;
 mod plain;
 mod portable;
+mod quantize;
 mod simd;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod windows;
 mod winograd;
 
 pub use map::{BLOCK, Border, Map};
 pub use peak::Numbers;
-pub use plain::{activate, quantize};
-pub use spec::{ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
+pub use plain::activate;
+pub use spec::{Addend, ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual, Shortcut};
 
 use bytes::ByteConv;
 use direct::Direct;
 use linear::Linear;
+use windows::Tile;
 use winograd::Winograd;
 
 #[cfg(target_arch = "aarch64")]
@@ -193,12 +196,12 @@ impl Kernels {
         }
     }
 
-    /// Packs a convolution of bytes for maps that lie so.
-    pub fn pack_bytes(self, spec: &ByteConvSpec, input: &Map, output: &Map) -> Bytes {
+    /// Packs a convolution of bytes for maps that lie so: its input, that of its shortcut if it has one, its output.
+    pub fn pack_bytes(self, spec: &ByteConvSpec, maps: [&Map; 3]) -> Bytes {
         if self.0 == KernelKind::Plain {
-            Bytes::Plain(spec.clone(), input.clone(), output.clone())
+            Bytes::Plain(spec.clone(), maps.map(Map::clone))
         } else {
-            Bytes::Direct(ByteConv::new(spec, input, output))
+            Bytes::Direct(ByteConv::new(spec, maps, self.tile(maps[2])))
         }
     }
 
@@ -206,16 +209,21 @@ impl Kernels {
     ///
     /// # Panics
     /// When a slice is shorter than its maps.
-    pub fn conv_bytes(self, layer: &Bytes, digits: usize, input: &[u8], add: Option<&[f32]>, mut output: Output) {
+    pub fn conv_bytes(self, layer: &Bytes, digits: usize, input: &[u8], addend: Addend, mut output: Output) {
         match layer {
-            Bytes::Plain(spec, from, to) => {
+            Bytes::Plain(spec, maps) => {
+                let [from, short, to] = maps.each_ref();
                 for digit in 0..digits {
-                    let (input, start) = (&input[digit * from.len()..], digit * to.len());
-                    let mut output = output.from(start);
-                    plain::byte_conv(spec, from, to, input, add.map(|add| &add[start..]), &mut output);
+                    let addend = match addend {
+                        Addend::None => Addend::None,
+                        Addend::Floats(floats) => Addend::Floats(&floats[digit * to.len()..]),
+                        Addend::Bytes(bytes) => Addend::Bytes(&bytes[digit * short.len()..]),
+                    };
+                    let input = &input[digit * from.len()..];
+                    plain::byte_conv(spec, [from, short, to], input, addend, &mut output.from(digit * to.len()));
                 }
             }
-            Bytes::Direct(layer) => self.direct_bytes(layer, digits, input, add, output),
+            Bytes::Direct(layer) => self.direct_bytes(layer, digits, input, addend, output),
         }
     }
 
@@ -296,7 +304,7 @@ pub enum Conv {
 #[derive(Clone, Debug)]
 pub enum Bytes {
     /// Scalar code.
-    Plain(ByteConvSpec, Map, Map),
+    Plain(ByteConvSpec, [Map; 3]),
     /// Sums over the kernel.
     Direct(ByteConv),
 }
@@ -334,16 +342,17 @@ impl Conv {
 
 /// Compiles every algorithm for every instruction set, and calls the one that `Kernels` stands for.
 ///
-/// `instruction set => (its feature), its vectors, pixels at once, vectors in a block of output channels`
+/// `instruction set => (its features), its vectors, lanes, pixels and vectors of each tile`
 macro_rules! dispatch {
-    ($($(#[$when:meta])* $kind:ident => ($($feature:literal)?), $simd:expr, $pixels:literal, $vectors:literal;)*) => {
+    ($($(#[$when:meta])* $kind:ident => ($($feature:literal)?), $simd:expr, $lanes:literal,
+        [$pixels:literal x $vectors:literal $(, $more_pixels:literal x $more_vectors:literal)*];)*) => {
         impl Kernels {
             fn direct(self, layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
                 match self.0 {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
                         fn entry(layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
-                            direct::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output);
+                            direct::run::<_, { if $lanes == 16 { 14 } else { $pixels } }, $vectors>($simd, layer, digits, input, add, output);
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
@@ -373,7 +382,7 @@ macro_rules! dispatch {
                             output: &mut [f32],
                             scratch: &mut [f32],
                         ) {
-                            winograd::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output, scratch);
+                            winograd::run::<_, { if $lanes == 16 { 14 } else { $pixels } }, $vectors>($simd, layer, digits, input, add, output, scratch);
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
@@ -383,19 +392,59 @@ macro_rules! dispatch {
                 }
             }
 
-            fn direct_bytes(self, layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
+            fn direct_bytes(self, layer: &ByteConv, digits: usize, input: &[u8], addend: Addend, output: Output) {
                 match self.0 {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
-                        fn entry(layer: &ByteConv, digits: usize, input: &[u8], add: Option<&[f32]>, output: Output) {
-                            bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output);
+                        fn entry(layer: &ByteConv, digits: usize, input: &[u8], addend: Addend, output: Output) {
+                            match layer.tile() {
+                                Tile { pixels: 1, .. } => bytes::run::<_, 1, $vectors>($simd, layer, digits, input, addend, output),
+                                Tile { pixels: $pixels, .. } => bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, addend, output),
+                                $(Tile { pixels: $more_pixels, .. } => bytes::run::<_, $more_pixels, $more_vectors>($simd, layer, digits, input, addend, output),)*
+                                tile => unreachable!("no layer is packed for {tile:?}"),
+                            }
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
-                        unsafe { entry(layer, digits, input, add, output) }
+                        unsafe { entry(layer, digits, input, addend, output) }
                     })*
                     _ => unreachable!("plain kernels pack no layer"),
                 }
+            }
+
+            /// Makes bytes of the floats of `digits` maps.
+            ///
+            /// # Panics
+            /// When a slice is shorter than its maps.
+            pub fn quantize(self, quant: Quant, maps: [&Map; 2], digits: usize, input: &[f32], output: &mut [u8]) {
+                match self.0 {
+                    $($(#[$when])* KernelKind::$kind => {
+                        $(#[target_feature(enable = $feature)])?
+                        fn entry(quant: Quant, maps: [&Map; 2], digits: usize, input: &[f32], output: &mut [u8]) {
+                            quantize::run($simd, quant, maps, digits, input, output);
+                        }
+                        // SAFETY: `select` hands out only what this CPU can run.
+                        #[allow(unused_unsafe)]
+                        unsafe { entry(quant, maps, digits, input, output) }
+                    })*
+                    _ => plain::quantize_maps(quant, maps, digits, input, output),
+                }
+            }
+
+            /// What is computed at once of a map: the tile of most channels that fill it.
+            fn tile(self, output: &Map) -> Tile {
+                let tiles: &[Tile] = match self.0 {
+                    $($(#[$when])* KernelKind::$kind => const { &[
+                        Tile { pixels: $pixels, channels: $vectors * $lanes },
+                        $(Tile { pixels: $more_pixels, channels: $more_vectors * $lanes },)*
+                    ] },)*
+                    _ => &[],
+                };
+                if output.height * output.width == 1 {
+                    return Tile { pixels: 1, ..tiles[0] };
+                }
+                let fits = tiles.iter().rev().find(|tile| output.depth.is_multiple_of(tile.channels));
+                *fits.expect("the first tile has a block of channels")
             }
 
             /// Multiply-adds that this CPU does with these vectors in `rounds` rounds, done before it returns.
@@ -409,7 +458,7 @@ macro_rules! dispatch {
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
                         std::hint::black_box(unsafe { entry(numbers, rounds) });
-                        peak::products(numbers, BLOCK / $vectors, rounds)
+                        peak::products(numbers, $lanes, rounds)
                     })*
                     _ => 0,
                 }
@@ -434,19 +483,19 @@ macro_rules! dispatch {
 }
 
 dispatch! {
-    Portable => (), portable::Portable, 2, 2;
+    Portable => (), portable::Portable, 8, [2 x 2];
     #[cfg(target_arch = "x86_64")]
-    Avx2 => ("avx2,fma"), avx2::Avx2::new(), 6, 2;
+    Avx2 => ("avx2,fma"), avx2::Avx2::new(), 8, [6 x 2];
     #[cfg(target_arch = "x86_64")]
-    AvxVnni => ("avx2,fma,avxvnni"), avx2::Avx2::with_vnni(), 6, 2;
+    AvxVnni => ("avx2,fma,avxvnni"), avx2::Avx2::with_vnni(), 8, [6 x 2];
     #[cfg(target_arch = "x86_64")]
-    Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 14, 1;
+    Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 16, [28 x 1, 14 x 2, 7 x 4];
     #[cfg(target_arch = "x86_64")]
-    Avx512Vnni => ("avx512f,avx512bw,avx512vnni"), avx512::Avx512::with_vnni(), 14, 1;
+    Avx512Vnni => ("avx512f,avx512bw,avx512vnni"), avx512::Avx512::with_vnni(), 16, [28 x 1, 14 x 2, 7 x 4];
     #[cfg(target_arch = "aarch64")]
-    Neon => ("neon"), neon::Neon::new(), 6, 4;
+    Neon => ("neon"), neon::Neon::new(), 4, [6 x 4];
     #[cfg(target_arch = "aarch64")]
-    NeonDotprod => ("neon,dotprod"), neon::Neon::with_dotprod(), 6, 4;
+    NeonDotprod => ("neon,dotprod"), neon::Neon::with_dotprod(), 4, [6 x 4];
     #[cfg(target_arch = "aarch64")]
-    NeonI8mm => ("neon,i8mm"), neon::Neon::with_i8mm(), 6, 4;
+    NeonI8mm => ("neon,i8mm"), neon::Neon::with_i8mm(), 4, [6 x 4];
 }

@@ -112,12 +112,13 @@ impl Plan {
             .iter()
             .map(|node| {
                 let (input, output) = (place(node.inputs[0]), place(node.output));
+                let add = node.inputs.get(1).map(|&value| place(value));
                 Step {
                     name: node.name.clone(),
                     products: products(&node.op, &output.map),
-                    work: work(&node.op, kernels, &input.map, &output.map),
+                    work: work(&node.op, kernels, &input.map, add.as_ref().map(|add| &add.map), &output.map),
                     input,
-                    add: node.inputs.get(1).map(|&value| place(value)),
+                    add,
                     output,
                 }
             })
@@ -147,7 +148,10 @@ fn products(op: &Op, output: &Map) -> usize {
     let pixels = output.height * output.width;
     match op {
         Op::Conv(spec) => spec.weight.len() * pixels,
-        Op::ByteConv(spec) => spec.conv.weight.len() * pixels,
+        Op::ByteConv(spec) => {
+            let shortcut = spec.shortcut.as_ref().map_or(0, |shortcut| shortcut.conv.weight.len());
+            (spec.conv.weight.len() + shortcut) * pixels
+        }
         Op::Linear(spec) => spec.weight.len(),
         _ => 0,
     }
@@ -166,10 +170,10 @@ impl Work {
     }
 }
 
-fn work(op: &Op, kernels: Kernels, input: &Map, output: &Map) -> Work {
+fn work(op: &Op, kernels: Kernels, input: &Map, add: Option<&Map>, output: &Map) -> Work {
     match op {
         Op::Conv(spec) => Work::Conv(Box::new(kernels.pack(spec, input, output))),
-        Op::ByteConv(spec) => Work::Bytes(Box::new(kernels.pack_bytes(spec, input, output))),
+        Op::ByteConv(spec) => Work::Bytes(Box::new(kernels.pack_bytes(spec, [input, add.unwrap_or(input), output]))),
         Op::Linear(spec) => Work::Linear(Box::new(kernels.pack_linear(spec, input, output))),
         Op::Quantize(quant) => Work::Quantize(*quant),
         Op::Affine { scale, shift } => {
@@ -190,7 +194,13 @@ fn maps(graph: &Graph, kernels: Kernels) -> Vec<Map> {
         let Shape { height, width, .. } = graph.shapes[node.output];
         let border = match &node.op {
             Op::Conv(spec) => kernels.border(spec, height, width),
-            Op::ByteConv(spec) => spec.conv.padding,
+            Op::ByteConv(spec) => {
+                if let Some(shortcut) = &spec.shortcut {
+                    let short = &mut borders[alike[node.inputs[1]]];
+                    *short = short.union(shortcut.conv.padding);
+                }
+                spec.conv.padding
+            }
             Op::Linear(_) => Border::default(),
             Op::Affine { .. } | Op::Norm { .. } | Op::Activation(_) | Op::Add | Op::Quantize(_) => continue,
         };
@@ -218,7 +228,8 @@ fn maps(graph: &Graph, kernels: Kernels) -> Vec<Map> {
 fn alike(graph: &Graph) -> Vec<ValueId> {
     let mut class: Vec<ValueId> = (0..graph.shapes.len()).collect();
     for node in &graph.nodes {
-        let operands = match node.op {
+        let operands = match &node.op {
+            Op::ByteConv(spec) if spec.shortcut.is_some() => &[],
             Op::Conv(_) | Op::ByteConv(_) | Op::Linear(_) => &node.inputs[1..],
             _ => &node.inputs[..],
         };

@@ -31,6 +31,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F32 = __m256;
     type I32 = __m256i;
     const LANES: usize = 8;
+    const QUADS: bool = VNNI;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m256 {
@@ -128,6 +129,16 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
                 _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
             }
         }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn to_i32(self, value: __m256) -> __m256i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm256_cvtps_epi32(value) }
     }
     #[inline(always)]
     fn to_f32(self, value: __m256i) -> __m256 {

@@ -31,6 +31,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type F32 = __m512;
     type I32 = __m512i;
     const LANES: usize = 16;
+    const QUADS: bool = VNNI;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m512 {
@@ -126,6 +127,16 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         }
     }
     #[inline(always)]
+    fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn to_i32(self, value: __m512) -> __m512i {
+        // SAFETY: `self` proves the instruction.
+        unsafe { _mm512_cvtps_epi32(value) }
+    }
+    #[inline(always)]
     fn to_f32(self, value: __m512i) -> __m512 {
         // SAFETY: `self` proves the instruction.
         unsafe { _mm512_cvtepi32_ps(value) }
@@ -136,6 +147,17 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe {
             let cut = _mm512_max_ps(_mm512_min_ps(value, _mm512_set1_ps(255.0)), _mm512_setzero_ps());
             _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(cut)));
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes4(self, to: *mut u8, values: [__m512; 4]) {
+        // SAFETY: `self` proves the instructions, the caller vouches for the place.
+        unsafe {
+            let [a, b, c, d] = values.map(|value| self.to_i32(value));
+            // Each of the four parts of `bytes` holds four lanes of every vector.
+            let bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_storeu_si512(to.cast(), _mm512_permutexvar_epi32(order, bytes));
         }
     }
 }

@@ -4,37 +4,56 @@
 use models::network::Activation;
 
 use super::activation::activate;
-use super::map::{BLOCK, Map};
+use super::map::Map;
 use super::simd::Simd;
-use super::spec::{ByteConvSpec, Output};
+use super::spec::{Addend, ByteConvSpec, ConvSpec, Output};
+use super::windows::{Run, Skip, Steps, Tile, Windows, is_even};
 
 /// Bytes that go into one lane.
 const QUAD: usize = 4;
+/// Largest bias that keeps a quarter of a sum of 32 bits below 2^31.
+const MOST_BIAS: f32 = (1 << 30) as f32;
 /// Largest weight for which pairs of products fit in 16 bits.
 const NARROW: u8 = 64;
 
 /// A convolution packed for [`run`].
 #[derive(Clone, Debug)]
 pub struct ByteConv {
-    /// `[blocks][kernel height][quads][BLOCK][QUAD]`; zeros where a channel is missing.
-    weights: Vec<i8>,
-    /// `[blocks * BLOCK]`, 128 times the sum of a channel's weights: where the sums begin if [`Simd::SIGNED`].
-    offsets: Vec<i32>,
-    /// `[blocks * BLOCK]`
+    products: Products,
+    /// What the sums begin with, and the unit of those sums in units of the others, `[blocks of channels]`.
+    shortcut: Option<(Products, Vec<f32>)>,
+    /// `[blocks of channels]`: `y = sum * scale + bias + residual * add_scale`.
     scale: Vec<f32>,
     bias: Vec<f32>,
-    /// Scale and zero point of the result, if it is bytes: `byte = y * factor + zero`.
-    quant: Option<[f32; 2]>,
+    add_scale: f32,
+    /// Where the activation is no line: the result is `activation(y) * byte_scale + zero`. Else these two are counted in
+    /// already, and the result is `max(y, floor)`.
+    is_smooth: bool,
     activation: Option<Activation>,
+    byte_scale: f32,
+    zero: f32,
+    floor: f32,
+    is_bytes: bool,
+    tile: Tile,
+    /// Where each output pixel lies.
+    pixels: Vec<usize>,
+    /// Whether the bytes of a part follow each other without a gap, and all that is left to do with `y` is to cut it, being
+    /// below 2^31.
+    is_dense: bool,
+    output_len: usize,
+}
+
+/// Kernels and windows.
+#[derive(Clone, Debug)]
+struct Products {
+    /// `[blocks][kernel height][quads][channels of a block][QUAD]`; zeros where a channel is missing.
+    weights: Vec<i8>,
+    /// `[blocks * channels]`, 128 times the sum of a channel's weights: where the sums begin if [`Simd::SIGNED`].
+    offsets: Vec<i32>,
     wide: bool,
-    rows: usize,
     /// Quads in a row of the kernel, rounded up: the last one may reach past it.
     quads: usize,
-    row: usize,
-    windows: Vec<usize>,
-    pixels: Vec<usize>,
-    input_len: usize,
-    output_len: usize,
+    windows: Windows,
 }
 
 impl ByteConv {
@@ -42,62 +61,98 @@ impl ByteConv {
     pub const SLACK: usize = QUAD;
 
     /// Packs `spec` for maps that lie so.
-    pub fn new(spec: &ByteConvSpec, input: &Map, output: &Map) -> ByteConv {
+    pub fn new(spec: &ByteConvSpec, [input, short, output]: [&Map; 3], tile: Tile) -> ByteConv {
         let conv = &spec.conv;
-        let [rows, width] = conv.kernel;
-        let quads = (width * input.depth).div_ceil(QUAD);
-        let blocks = conv.out_channels.div_ceil(BLOCK);
-        let mut weights = vec![0; blocks * rows * quads * BLOCK * QUAD];
-        let mut offsets = vec![0i32; blocks * BLOCK];
-        for out in 0..conv.out_channels {
-            for channel in 0..conv.in_channels {
-                for ky in 0..rows {
-                    for kx in 0..width {
-                        let k = kx * input.depth + channel;
-                        let quad = ((out / BLOCK) * rows + ky) * quads + k / QUAD;
-                        let weight = conv.weight[conv.index(out, channel, ky, kx)];
-                        weights[(quad * BLOCK + out % BLOCK) * QUAD + k % QUAD] = weight;
-                        offsets[out] = offsets[out].wrapping_add(128 * i32::from(weight));
-                    }
-                }
-            }
-        }
-        let whole = |values: &[f32]| {
-            let mut values = values.to_vec();
-            values.resize(blocks * BLOCK, 0.0);
+        let pixels: Vec<usize> = output.pixels().collect();
+
+        let (byte_scale, zero) = spec.quant.map_or((1.0, 0.0), |quant| (1.0 / quant.scale, f32::from(quant.zero)));
+        let is_smooth = matches!(conv.activation, Some(Activation::Sigmoid | Activation::Tanh));
+        let (factor, shift) = if is_smooth { (1.0, 0.0) } else { (byte_scale, zero) };
+        let whole = |values: &[f32], shift: f32| {
+            let mut values: Vec<f32> = values.iter().map(|value| value * factor + shift).collect();
+            values.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
             values
         };
+        let shortcut = spec.shortcut.as_ref().map(|shortcut| {
+            let ratios = shortcut.scale.iter().zip(&spec.scale).map(|(short, scale)| short / scale);
+            let mut ratios: Vec<f32> = ratios.collect();
+            ratios.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
+            (Products::new(&shortcut.conv, shortcut.zero, short, output, tile), ratios)
+        });
+        let (scale, bias) = (whole(&spec.scale, 0.0), whole(&conv.bias, shift));
+        let is_cut = spec.quant.is_some() && !is_smooth && (conv.activation.is_none() || zero == 0.0);
+        let is_small = scale.iter().all(|x| x.abs() <= 0.25) && bias.iter().all(|x| x.abs() <= MOST_BIAS);
+        let is_even = tile.pixels > 1 && output.depth == tile.channels && is_even(&pixels, tile.pixels, tile.channels);
         let layer = ByteConv {
-            wide: weights.iter().any(|weight| weight.unsigned_abs() > NARROW),
-            weights,
-            offsets,
-            scale: whole(&spec.scale),
-            bias: whole(&conv.bias),
-            quant: spec.quant.map(|quant| [1.0 / quant.scale, f32::from(quant.zero)]),
+            products: Products::new(conv, spec.zero, input, output, tile),
+            shortcut,
+            scale,
+            bias,
+            add_scale: factor,
+            is_smooth,
             activation: conv.activation,
-            rows,
-            quads,
-            row: input.row(),
-            windows: conv.windows(input, output),
-            pixels: output.pixels().collect(),
-            input_len: input.len(),
+            byte_scale,
+            zero,
+            floor: if conv.activation.is_none() { f32::NEG_INFINITY } else { zero },
+            is_bytes: spec.quant.is_some(),
+            tile,
+            is_dense: is_cut && is_small && is_even,
+            pixels,
             output_len: output.len(),
         };
         layer.check(output.depth);
         layer
     }
 
-    /// What [`run`] relies on: no window and no pixel reaches past its digit, but for the slack.
+    /// What [`run`] relies on: no pixel reaches past its digit.
     fn check(&self, depth: usize) {
-        let window = self.windows.iter().max().expect("an output has pixels");
-        assert!(window + (self.rows - 1) * self.row + self.quads * QUAD <= self.input_len + ByteConv::SLACK);
         let pixel = self.pixels.iter().max().expect("an output has pixels");
         assert!(pixel + self.bias.len() <= self.output_len && self.bias.len() <= depth);
-        assert_eq!(self.windows.len(), self.pixels.len());
+        assert_eq!(self.products.windows.starts.len(), self.pixels.len());
+    }
+
+    /// What is computed at once.
+    pub fn tile(&self) -> Tile {
+        self.tile
     }
 }
 
-/// Convolves `digits` maps, `PIXELS` pixels by `VECTORS` vectors of output channels at once.
+impl Products {
+    fn new(conv: &ConvSpec<i8>, zero: u8, input: &Map, output: &Map, tile: Tile) -> Products {
+        let [rows, width] = conv.kernel;
+        let quads = (width * input.depth).div_ceil(QUAD);
+        let blocks = conv.out_channels.div_ceil(tile.channels);
+        let mut weights = vec![0; blocks * rows * quads * tile.channels * QUAD];
+        let mut offsets = vec![0i32; blocks * tile.channels];
+        for out in 0..conv.out_channels {
+            for channel in 0..conv.in_channels {
+                for ky in 0..rows {
+                    for kx in 0..width {
+                        let k = kx * input.depth + channel;
+                        let quad = ((out / tile.channels) * rows + ky) * quads + k / QUAD;
+                        let weight = conv.weight[conv.index(out, channel, ky, kx)];
+                        weights[(quad * tile.channels + out % tile.channels) * QUAD + k % QUAD] = weight;
+                        offsets[out] = offsets[out].wrapping_add(128 * i32::from(weight));
+                    }
+                }
+            }
+        }
+        let mut windows = Windows::new(conv, input, output, tile);
+        if zero != 0 {
+            windows.skip_nothing();
+        }
+        windows.check(quads * QUAD, ByteConv::SLACK);
+        Products {
+            wide: weights.iter().any(|weight| weight.unsigned_abs() > NARROW),
+            weights,
+            offsets,
+            quads,
+            windows,
+        }
+    }
+}
+
+/// Convolves `digits` maps, a [`Tile`] of `PIXELS` pixels by `VECTORS` vectors of output channels at once.
 ///
 /// # Panics
 /// When a slice is too short; `input` must be [`ByteConv::SLACK`] longer than its maps.
@@ -107,35 +162,64 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     layer: &ByteConv,
     digits: usize,
     input: &[u8],
-    residual: Option<&[f32]>,
+    addend: Addend,
     output: Output,
 ) {
-    assert_eq!(VECTORS * S::LANES, BLOCK);
+    assert_eq!(layer.tile, Tile { pixels: PIXELS, channels: VECTORS * S::LANES });
     let out_len = digits * layer.output_len;
-    assert!(input.len() >= digits * layer.input_len + ByteConv::SLACK);
-    assert!(residual.is_none_or(|add| add.len() >= out_len));
+    assert!(input.len() >= digits * layer.products.windows.input_len + ByteConv::SLACK);
+    let (short, add) = match (addend, &layer.shortcut) {
+        (Addend::Bytes(bytes), Some((products, _)))
+            if bytes.len() >= digits * products.windows.input_len + ByteConv::SLACK =>
+        {
+            (bytes.as_ptr(), std::ptr::null())
+        }
+        (Addend::Floats(floats), None) if floats.len() >= out_len => (std::ptr::null(), floats.as_ptr()),
+        (Addend::None, None) => (std::ptr::null(), std::ptr::null()),
+        _ => panic!("what is added is as the layer was packed for"),
+    };
     let (floats, bytes) = match output {
-        Output::Floats(floats) if layer.quant.is_none() && floats.len() >= out_len => {
+        Output::Floats(floats) if !layer.is_bytes && floats.len() >= out_len => {
             (floats.as_mut_ptr(), std::ptr::null_mut())
         }
-        Output::Bytes(bytes) if layer.quant.is_some() && bytes.len() >= out_len => {
-            (std::ptr::null_mut(), bytes.as_mut_ptr())
-        }
+        Output::Bytes(bytes) if layer.is_bytes && bytes.len() >= out_len => (std::ptr::null_mut(), bytes.as_mut_ptr()),
         _ => panic!("the output is as the layer was packed for"),
     };
     let places = Places {
         input: input.as_ptr(),
-        add: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+        short,
+        add,
         floats,
         bytes,
     };
-    // SAFETY: the assertions hold all digits inside the slices.
-    unsafe {
-        match (layer.wide, layer.pixels.len()) {
-            (true, 1) => all::<S, 1, VECTORS, true>(s, layer, digits, &places),
-            (true, _) => all::<S, PIXELS, VECTORS, true>(s, layer, digits, &places),
-            (false, 1) => all::<S, 1, VECTORS, false>(s, layer, digits, &places),
-            (false, _) => all::<S, PIXELS, VECTORS, false>(s, layer, digits, &places),
+    let pixels = layer.pixels.len();
+    for digit in 0..digits {
+        for block in 0..layer.bias.len() / layer.tile.channels {
+            for first in (0..pixels).step_by(PIXELS) {
+                let part = Part { digit, block, first };
+                // SAFETY: the checks of `ByteConv` hold the offsets inside a digit, the assertions the digits inside the slices.
+                unsafe {
+                    let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
+                    if let Some((shortcut, ratios)) = &layer.shortcut {
+                        sums = products::<S, PIXELS, VECTORS>(s, shortcut, part, places.short, sums);
+                        let ratios = ratios.as_ptr().add(block * layer.tile.channels);
+                        for v in 0..VECTORS {
+                            let ratio = s.load(ratios.add(v * S::LANES));
+                            for i in 0..PIXELS {
+                                sums[i][v] = s.to_i32(s.mul(s.to_f32(sums[i][v]), ratio));
+                            }
+                        }
+                    }
+                    let sums = products::<S, PIXELS, VECTORS>(s, &layer.products, part, places.input, sums);
+                    if layer.is_dense && places.add.is_null() {
+                        dense::<S, PIXELS, VECTORS>(s, layer, part, sums, places.bytes);
+                    } else if layer.is_smooth {
+                        finish::<S, PIXELS, VECTORS, true>(s, layer, part, sums, &places);
+                    } else {
+                        finish::<S, PIXELS, VECTORS, false>(s, layer, part, sums, &places);
+                    }
+                }
+            }
         }
     }
 }
@@ -143,120 +227,284 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
 /// Where the maps begin; null for what there is not.
 struct Places {
     input: *const u8,
+    short: *const u8,
     add: *const f32,
     floats: *mut f32,
     bytes: *mut u8,
 }
 
-/// All blocks of all digits.
+/// A block of pixels, of which `first` is the first, by a block of channels.
+#[derive(Clone, Copy)]
+struct Part {
+    digit: usize,
+    block: usize,
+    first: usize,
+}
+
+/// The pixels of a part; the last block names its last pixel several times.
+#[inline(always)]
+fn pixels<const PIXELS: usize>(places: &[usize], first: usize) -> [usize; PIXELS] {
+    std::array::from_fn(|i| places[(first + i).min(places.len() - 1)])
+}
+
+/// `sums` and the products of one part.
 ///
 /// # Safety
-/// The places hold `digits` maps.
+/// The digit can be read after `input`.
 #[inline(always)]
-unsafe fn all<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool>(
+unsafe fn products<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     s: S,
-    layer: &ByteConv,
-    digits: usize,
-    places: &Places,
-) {
-    let last = layer.pixels.len() - 1;
-    for digit in 0..digits {
-        for block in 0..layer.bias.len() / BLOCK {
-            for first in (0..=last).step_by(PIXELS) {
-                // The last block names its last pixel several times.
-                let pixel = |i: usize| (first + i).min(last);
-                let mut from = [0; PIXELS];
-                let mut at = [0; PIXELS];
-                for i in 0..PIXELS {
-                    from[i] = digit * layer.input_len + layer.windows[pixel(i)];
-                    at[i] = digit * layer.output_len + layer.pixels[pixel(i)] + block * BLOCK;
-                }
-                // SAFETY: `ByteConv::check` holds the offsets inside a digit, the caller vouches for the digits.
-                unsafe {
-                    let sums = sums::<S, PIXELS, VECTORS, WIDE>(s, layer, block, places.input, from);
-                    finish::<S, PIXELS, VECTORS>(s, layer, block, sums, places, at);
-                }
+    layer: &Products,
+    part: Part,
+    input: *const u8,
+    sums: [[S::I32; VECTORS]; PIXELS],
+) -> [[S::I32; VECTORS]; PIXELS] {
+    // SAFETY: the caller vouches for the digit.
+    unsafe {
+        if layer.wide && !S::QUADS {
+            steps::<S, PIXELS, VECTORS, true>(s, layer, part, input, sums)
+        } else {
+            steps::<S, PIXELS, VECTORS, false>(s, layer, part, input, sums)
+        }
+    }
+}
+
+/// The same for weights that are `WIDE`.
+///
+/// # Safety
+/// The digit can be read after `input`.
+#[inline(always)]
+unsafe fn steps<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool>(
+    s: S,
+    layer: &Products,
+    part: Part,
+    input: *const u8,
+    sums: [[S::I32; VECTORS]; PIXELS],
+) -> [[S::I32; VECTORS]; PIXELS] {
+    let windows = &layer.windows;
+    // SAFETY: the caller vouches for the digit, `Windows::check` for the windows inside of it.
+    unsafe {
+        let input = input.add(part.digit * windows.input_len);
+        let first = input.add(windows.starts[part.first]);
+        match windows.steps {
+            Steps::Channels => {
+                let window = |i| i * VECTORS * S::LANES;
+                rows::<S, PIXELS, VECTORS, WIDE, true>(s, layer, part, first, window, sums)
+            }
+            Steps::One => rows::<S, PIXELS, VECTORS, WIDE, false>(s, layer, part, first, |i| i, sums),
+            Steps::Any => {
+                let starts = pixels::<PIXELS>(&windows.starts, part.first);
+                rows::<S, PIXELS, VECTORS, WIDE, false>(s, layer, part, input, |i| starts[i], sums)
             }
         }
     }
 }
 
-/// Products of one block of pixels.
+/// `sums` and the products of one part, whose pixels' windows begin at `window`.
 ///
 /// # Safety
-/// The windows that begin `from` bytes after `input` can be read.
+/// The windows can be read.
 #[inline(always)]
-unsafe fn sums<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool>(
+unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: bool, const SKIP: bool>(
     s: S,
-    layer: &ByteConv,
-    block: usize,
+    layer: &Products,
+    part: Part,
     input: *const u8,
-    from: [usize; PIXELS],
+    window: impl Fn(usize) -> usize,
+    mut sums: [[S::I32; VECTORS]; PIXELS],
 ) -> [[S::I32; VECTORS]; PIXELS] {
-    let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
+    let channels = VECTORS * S::LANES;
+    let windows: [usize; PIXELS] = std::array::from_fn(window);
     // SAFETY: the packed arrays hold whole blocks; the caller vouches for the windows.
     unsafe {
         if S::SIGNED {
-            let offsets = layer.offsets.as_ptr().add(block * BLOCK);
-            sums = [std::array::from_fn(|v| s.load_bytes(offsets.add(v * S::LANES).cast())); PIXELS];
-        }
-        let mut weight = layer
-            .weights
-            .as_ptr()
-            .add(block * layer.rows * layer.quads * BLOCK * QUAD);
-        for row in 0..layer.rows {
-            let windows = from.map(|from| input.add(from + row * layer.row));
-            for quad in 0..layer.quads {
-                let mut weights = [s.splat_i32(0); VECTORS];
-                for (v, vector) in weights.iter_mut().enumerate() {
-                    *vector = s.load_bytes(weight.add(v * S::LANES * QUAD));
-                }
+            let offsets = layer.offsets.as_ptr().add(part.block * channels);
+            for v in 0..VECTORS {
+                let offset = s.load_bytes(offsets.add(v * S::LANES).cast());
                 for i in 0..PIXELS {
-                    let x = s.splat_i32(windows[i].add(quad * QUAD).cast::<i32>().read_unaligned());
-                    for v in 0..VECTORS {
-                        sums[i][v] = s.dot::<WIDE>(sums[i][v], x, weights[v]);
-                    }
+                    sums[i][v] = s.add_i32(sums[i][v], offset);
                 }
-                weight = weight.add(BLOCK * QUAD);
+            }
+        }
+        let (rows, quads) = (layer.windows.rows, layer.quads);
+        let inside = if S::SIGNED { 0..rows } else { layer.windows.inside[part.first / PIXELS].clone() };
+        let first = (part.block * rows + inside.start) * quads;
+        let mut weight = layer.weights.as_ptr().add(first * channels * QUAD);
+        for row in inside {
+            let mut input = input.add(row * layer.windows.row);
+            if PIXELS == 1 {
+                sums[0] = lone::<S, VECTORS, WIDE>(s, quads, input.add(windows[0]), weight, sums[0]);
+                weight = weight.add(quads * channels * QUAD);
+                continue;
+            }
+            for &Run { len, skip } in &layer.windows.runs {
+                let quads = len.div_ceil(QUAD);
+                sums = match skip {
+                    Skip::First if SKIP && !S::SIGNED => {
+                        run_quads::<S, PIXELS, VECTORS, WIDE, 1, 0>(s, quads, input, windows, weight, sums)
+                    }
+                    Skip::Last if SKIP && !S::SIGNED => {
+                        run_quads::<S, PIXELS, VECTORS, WIDE, 0, 1>(s, quads, input, windows, weight, sums)
+                    }
+                    _ => run_quads::<S, PIXELS, VECTORS, WIDE, 0, 0>(s, quads, input, windows, weight, sums),
+                };
+                input = input.add(quads * QUAD);
+                weight = weight.add(quads * channels * QUAD);
             }
         }
     }
     sums
 }
 
-/// Scales the sums, adds bias and residual, applies the activation and writes a block of pixels.
+/// `sums` and the products of a run, for all pixels but the first `FIRST` and the last `LAST`.
 ///
 /// # Safety
-/// `BLOCK` numbers can be read and written at each of `at` in those places that are not null.
+/// `quads` quads can be read after the windows, and the weights of as many.
 #[inline(always)]
-unsafe fn finish<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+unsafe fn run_quads<
+    S: Simd,
+    const PIXELS: usize,
+    const VECTORS: usize,
+    const WIDE: bool,
+    const FIRST: usize,
+    const LAST: usize,
+>(
     s: S,
-    layer: &ByteConv,
-    block: usize,
-    sums: [[S::I32; VECTORS]; PIXELS],
-    places: &Places,
-    at: [usize; PIXELS],
-) {
-    // SAFETY: the caller vouches for the places; scale and bias hold whole blocks.
-    unsafe {
-        for v in 0..VECTORS {
-            let channel = v * S::LANES;
-            let scale = s.load(layer.scale.as_ptr().add(block * BLOCK + channel));
-            let bias = s.load(layer.bias.as_ptr().add(block * BLOCK + channel));
-            for i in 0..PIXELS {
-                let mut y = s.mul_add(s.to_f32(sums[i][v]), scale, bias);
-                if !places.add.is_null() {
-                    y = s.add(y, s.load(places.add.add(at[i] + channel)));
-                }
-                y = activate(s, y, layer.activation);
-                match layer.quant {
-                    Some([factor, zero]) => {
-                        let y = s.mul_add(y, s.splat(factor), s.splat(zero));
-                        s.store_bytes(places.bytes.add(at[i] + channel), y);
-                    }
-                    None => s.store(places.floats.add(at[i] + channel), y),
+    quads: usize,
+    input: *const u8,
+    windows: [usize; PIXELS],
+    weight: *const i8,
+    mut sums: [[S::I32; VECTORS]; PIXELS],
+) -> [[S::I32; VECTORS]; PIXELS] {
+    for quad in 0..quads {
+        let mut weights = [s.splat_i32(0); VECTORS];
+        // SAFETY: the caller vouches for both places.
+        unsafe {
+            for (v, vector) in weights.iter_mut().enumerate() {
+                *vector = s.load_bytes(weight.add((quad * VECTORS + v) * S::LANES * QUAD));
+            }
+            for i in FIRST..PIXELS - LAST {
+                let x = s.splat_i32(input.add(windows[i] + quad * QUAD).cast::<i32>().read_unaligned());
+                for v in 0..VECTORS {
+                    sums[i][v] = s.dot::<WIDE>(sums[i][v], x, weights[v]);
                 }
             }
         }
     }
+    sums
+}
+
+/// `sums` and the products of a row of the only pixel, in chains that do not wait for each other.
+///
+/// # Safety
+/// `quads` quads can be read after `window`, and the weights of as many.
+#[inline(always)]
+unsafe fn lone<S: Simd, const VECTORS: usize, const WIDE: bool>(
+    s: S,
+    quads: usize,
+    window: *const u8,
+    weight: *const i8,
+    sums: [S::I32; VECTORS],
+) -> [S::I32; VECTORS] {
+    let mut chains = [[s.splat_i32(0); VECTORS]; 4];
+    chains[0] = sums;
+    for first in (0..quads).step_by(4) {
+        for (quad, chain) in (first..quads).zip(&mut chains) {
+            // SAFETY: the caller vouches for both places.
+            unsafe {
+                let x = s.splat_i32(window.add(quad * QUAD).cast::<i32>().read_unaligned());
+                for v in 0..VECTORS {
+                    let weights = s.load_bytes(weight.add((quad * VECTORS + v) * S::LANES * QUAD));
+                    chain[v] = s.dot::<WIDE>(chain[v], x, weights);
+                }
+            }
+        }
+    }
+    let [a, b, c, d] = chains;
+    std::array::from_fn(|v| s.add_i32(s.add_i32(a[v], b[v]), s.add_i32(c[v], d[v])))
+}
+
+/// Scales the sums, adds the bias and writes a part as bytes without a gap.
+///
+/// # Safety
+/// The digit can be written from `bytes` on.
+#[inline(always)]
+unsafe fn dense<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    s: S,
+    layer: &ByteConv,
+    part: Part,
+    sums: [[S::I32; VECTORS]; PIXELS],
+    bytes: *mut u8,
+) {
+    let channels = part.block * layer.tile.channels;
+    let first = part.digit * layer.output_len + layer.pixels[part.first] + channels;
+    // SAFETY: the caller vouches for the digit; scale and bias hold whole blocks.
+    unsafe {
+        let mut scale = [s.splat(0.0); VECTORS];
+        let mut bias = [s.splat(0.0); VECTORS];
+        for v in 0..VECTORS {
+            scale[v] = s.load(layer.scale.as_ptr().add(channels + v * S::LANES));
+            bias[v] = s.load(layer.bias.as_ptr().add(channels + v * S::LANES));
+        }
+        for four in 0..PIXELS * VECTORS / 4 {
+            let mut vectors = [s.splat(0.0); 4];
+            for (j, vector) in vectors.iter_mut().enumerate() {
+                let (i, v) = ((four * 4 + j) / VECTORS, j % VECTORS);
+                *vector = s.mul_add(s.to_f32(sums[i][v]), scale[v], bias[v]);
+            }
+            s.store_bytes4(bytes.add(first + four * 4 * S::LANES), vectors);
+        }
+    }
+}
+
+/// Scales the sums, adds bias and residual, applies the activation and writes a part.
+///
+/// # Safety
+/// The digit can be read and written in those places that are not null.
+#[inline(always)]
+unsafe fn finish<S: Simd, const PIXELS: usize, const VECTORS: usize, const SMOOTH: bool>(
+    s: S,
+    layer: &ByteConv,
+    part: Part,
+    sums: [[S::I32; VECTORS]; PIXELS],
+    places: &Places,
+) {
+    let start = part.digit * layer.output_len + part.block * layer.tile.channels;
+    let at = pixels::<PIXELS>(&layer.pixels, part.first);
+    // SAFETY: the caller vouches for the places; scale and bias hold whole blocks.
+    unsafe {
+        let scale = layer.scale.as_ptr().add(part.block * VECTORS * S::LANES);
+        let bias = layer.bias.as_ptr().add(part.block * VECTORS * S::LANES);
+        for i in 0..PIXELS {
+            for v in 0..VECTORS {
+                let at = start + at[i] + v * S::LANES;
+                let (scale, bias) = (s.load(scale.add(v * S::LANES)), s.load(bias.add(v * S::LANES)));
+                let y = s.mul_add(s.to_f32(sums[i][v]), scale, bias);
+                let y = last::<S, SMOOTH>(s, layer, y, places.add, at);
+                if layer.is_bytes {
+                    s.store_bytes(places.bytes.add(at), y);
+                } else {
+                    s.store(places.floats.add(at), y);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the residual and applies the activation.
+///
+/// # Safety
+/// A vector can be read `at` numbers after `add`, unless that is null.
+#[inline(always)]
+unsafe fn last<S: Simd, const SMOOTH: bool>(s: S, layer: &ByteConv, mut y: S::F32, add: *const f32, at: usize) -> S::F32 {
+    if !add.is_null() {
+        // SAFETY: the caller vouches for the place.
+        let add = unsafe { s.load(add.add(at)) };
+        y = s.mul_add(add, s.splat(layer.add_scale), y);
+    }
+    if SMOOTH {
+        let y = activate(s, y, layer.activation);
+        return s.mul_add(y, s.splat(layer.byte_scale), s.splat(layer.zero));
+    }
+    s.max(y, s.splat(layer.floor))
 }

@@ -49,6 +49,7 @@ impl<const BYTES: u8> Simd for Neon<BYTES> {
     type I32 = int32x4_t;
     const LANES: usize = 4;
     const SIGNED: bool = BYTES != USDOT;
+    const QUADS: bool = BYTES == USDOT || BYTES == SDOT;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> float32x4_t {
@@ -143,6 +144,16 @@ impl<const BYTES: u8> Simd for Neon<BYTES> {
                 vpadalq_s16(sum, vpaddq_s16(low, high))
             }
         }
+    }
+    #[inline(always)]
+    fn add_i32(self, a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        // SAFETY: `self` proves the instruction.
+        unsafe { vaddq_s32(a, b) }
+    }
+    #[inline(always)]
+    fn to_i32(self, value: float32x4_t) -> int32x4_t {
+        // SAFETY: `self` proves the instruction.
+        unsafe { vcvtnq_s32_f32(value) }
     }
     #[inline(always)]
     fn to_f32(self, value: int32x4_t) -> float32x4_t {

@@ -3,7 +3,7 @@
 use models::network::Activation;
 
 use super::map::Map;
-use super::spec::{ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
+use super::spec::{Addend, ByteConvSpec, ConvSpec, LinearSpec, Output, Quant, Residual};
 
 /// The activation by the standard library.
 pub fn activate(x: f32, activation: Option<Activation>) -> f32 {
@@ -52,10 +52,11 @@ pub fn linear(spec: &LinearSpec, from: &Map, input: &[f32], output: &mut [f32]) 
     }
 }
 
+/// Adding and subtracting it rounds a float of less than 2^22 half to even.
+pub const SHIFT: f32 = 12_582_912.0;
+
 /// Rounded half to even and cut to 0 to 255.
 pub fn byte(x: f32) -> u8 {
-    /// Adding and subtracting it rounds a float of less than 2^22.
-    const SHIFT: f32 = 12_582_912.0;
     (x.clamp(0.0, 255.0) + SHIFT - SHIFT) as u8
 }
 
@@ -64,28 +65,38 @@ pub fn quantize(x: f32, quant: Quant) -> u8 {
     byte(x * (1.0 / quant.scale) + f32::from(quant.zero))
 }
 
+/// Bytes of the floats of `digits` maps.
+pub fn quantize_maps(quant: Quant, [from, to]: [&Map; 2], digits: usize, floats: &[f32], bytes: &mut [u8]) {
+    for digit in 0..digits {
+        for (x, y) in from.pixels().zip(to.pixels()) {
+            for channel in 0..from.channels {
+                bytes[digit * to.len() + y + channel] = quantize(floats[digit * from.len() + x + channel], quant);
+            }
+        }
+    }
+}
+
 /// One digit's convolution of bytes.
 pub fn byte_conv(
     spec: &ByteConvSpec,
-    from: &Map,
-    to: &Map,
+    [from, short, to]: [&Map; 3],
     input: &[u8],
-    residual: Option<&[f32]>,
+    addend: Addend,
     output: &mut Output,
 ) {
     let conv = &spec.conv;
-    for (window, pixel) in conv.windows(from, to).into_iter().zip(to.pixels()) {
+    let windows = conv.windows(from, to);
+    let short_windows = spec.shortcut.as_ref().map(|shortcut| shortcut.conv.windows(short, to));
+    for (index, pixel) in to.pixels().enumerate() {
         for out in 0..conv.out_channels {
-            let mut sum = 0;
-            for channel in 0..conv.in_channels {
-                for ky in 0..conv.kernel[0] {
-                    for kx in 0..conv.kernel[1] {
-                        let x = input[window + ky * from.row() + kx * from.depth + channel];
-                        sum += i32::from(x) * i32::from(conv.weight[conv.index(out, channel, ky, kx)]);
-                    }
+            let mut y = byte_sum(conv, from, &input[windows[index]..], out) as f32 * spec.scale[out] + conv.bias[out];
+            y += match (addend, &spec.shortcut, &short_windows) {
+                (Addend::Floats(add), None, _) => add[pixel + out],
+                (Addend::Bytes(input), Some(shortcut), Some(windows)) => {
+                    byte_sum(&shortcut.conv, short, &input[windows[index]..], out) as f32 * shortcut.scale[out]
                 }
-            }
-            let y = sum as f32 * spec.scale[out] + conv.bias[out] + residual.map_or(0.0, |add| add[pixel + out]);
+                _ => 0.0,
+            };
             let y = activate(y, conv.activation);
             match (&mut *output, spec.quant) {
                 (Output::Bytes(bytes), Some(quant)) => bytes[pixel + out] = quantize(y, quant),
@@ -94,4 +105,18 @@ pub fn byte_conv(
             }
         }
     }
+}
+
+/// The products of one window with the kernels of `out`.
+fn byte_sum(conv: &ConvSpec<i8>, map: &Map, window: &[u8], out: usize) -> i32 {
+    let mut sum = 0;
+    for channel in 0..conv.in_channels {
+        for ky in 0..conv.kernel[0] {
+            for kx in 0..conv.kernel[1] {
+                let x = window[ky * map.row() + kx * map.depth + channel];
+                sum += i32::from(x) * i32::from(conv.weight[conv.index(out, channel, ky, kx)]);
+            }
+        }
+    }
+    sum
 }

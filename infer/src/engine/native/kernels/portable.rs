@@ -18,6 +18,7 @@ impl Simd for Portable {
     type F32 = F32;
     type I32 = I32;
     const LANES: usize = 8;
+    const QUADS: bool = true;
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> F32 {
@@ -84,6 +85,14 @@ impl Simd for Portable {
             let (x, w) = (unsigned[lane].to_ne_bytes(), signed[lane].to_ne_bytes());
             (0..4).fold(sum[lane], |sum, i| sum + i32::from(x[i]) * i32::from(w[i] as i8))
         })
+    }
+    #[inline(always)]
+    fn add_i32(self, a: I32, b: I32) -> I32 {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+    #[inline(always)]
+    fn to_i32(self, value: F32) -> I32 {
+        value.map(|x| (x + super::plain::SHIFT - super::plain::SHIFT) as i32)
     }
     #[inline(always)]
     fn to_f32(self, value: I32) -> F32 {

@@ -13,6 +13,9 @@ pub trait Simd: Copy {
     /// one. Sums must then begin with 128 times the sum of the signed bytes.
     const SIGNED: bool = false;
 
+    /// Whether [`dot`](Simd::dot) adds four products of any bytes at once, so that none of them is too wide.
+    const QUADS: bool = false;
+
     /// Reads a vector.
     ///
     /// # Safety
@@ -55,11 +58,26 @@ pub trait Simd: Copy {
     /// must be true where a byte of `signed` is not within ±64: products of pairs may leave 16 bits, where the CPU adds pairs
     /// first.
     fn dot<const WIDE: bool>(self, sum: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
+    /// `a + b`
+    fn add_i32(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// The integers as floats.
     fn to_f32(self, value: Self::I32) -> Self::F32;
+    /// The floats, of less than 2^31, as integers: rounded half to even.
+    fn to_i32(self, value: Self::F32) -> Self::I32;
     /// Writes the lanes, rounded half to even and cut to 0 to 255, as bytes.
     ///
     /// # Safety
     /// `LANES` bytes can be written to `to`.
     unsafe fn store_bytes(self, to: *mut u8, value: Self::F32);
+    /// Writes four vectors of numbers below 2^31 as [`store_bytes`](Simd::store_bytes) does, one after the other.
+    ///
+    /// # Safety
+    /// Four times `LANES` bytes can be written to `to`.
+    #[inline(always)]
+    unsafe fn store_bytes4(self, to: *mut u8, values: [Self::F32; 4]) {
+        for (index, value) in values.into_iter().enumerate() {
+            // SAFETY: the caller vouches for the place.
+            unsafe { self.store_bytes(to.add(index * Self::LANES), value) }
+        }
+    }
 }

@@ -53,8 +53,23 @@ pub struct ByteConvSpec {
     pub conv: ConvSpec<i8>,
     /// `[out]`
     pub scale: Vec<f32>,
+    /// The byte in the padding, which stands for 0.
+    pub zero: u8,
     /// How the result becomes bytes; floats where it is `None`.
     pub quant: Option<Quant>,
+    /// What else is summed.
+    pub shortcut: Option<Shortcut>,
+}
+
+/// Sums of other bytes, which are added to those of a convolution before its activation.
+#[derive(Clone, Debug)]
+pub struct Shortcut {
+    /// The sums; bias and activation are the convolution's.
+    pub conv: ConvSpec<i8>,
+    /// `[out]`
+    pub scale: Vec<f32>,
+    /// The byte in the padding.
+    pub zero: u8,
 }
 
 /// The float `(byte - zero) * scale` as a byte.
@@ -64,6 +79,17 @@ pub struct Quant {
     pub scale: f32,
     /// The byte that stands for 0.
     pub zero: u8,
+}
+
+/// What is added to the sums of a convolution of bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Addend<'a> {
+    /// Nothing.
+    None,
+    /// A map that lies as the output does.
+    Floats(&'a [f32]),
+    /// The input of its shortcut.
+    Bytes(&'a [u8]),
 }
 
 /// Where a convolution of bytes writes.

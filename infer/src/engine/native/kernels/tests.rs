@@ -64,9 +64,14 @@ fn inside(map: &Map, maps: &[f32]) -> Vec<f32> {
 
 #[track_caller]
 fn assert_close(kernels: Kernels, found: &[f32], expected: &[f32]) {
+    assert_within(kernels, found, expected, 0.0);
+}
+
+#[track_caller]
+fn assert_within(kernels: Kernels, found: &[f32], expected: &[f32], rounding: f32) {
     assert_eq!(found.len(), expected.len());
     for (index, (a, b)) in found.iter().zip(expected).enumerate() {
-        let allowed = 2e-5 * b.abs().max(1.0);
+        let allowed = 2e-5 * b.abs().max(1.0) + rounding;
         assert!(
             (a - b).abs() <= allowed,
             "{kernels:?}: number {index} is {a}, expected {b}"
@@ -248,6 +253,8 @@ fn convolutions_of_bytes_of_odd_shapes() {
     let even = [1, 1, 1, 1];
     for limit in [64.0, 128.0] {
         check_bytes(([28, 28], [1, 16], [3, 3], [1, 1], even), limit);
+        check_bytes(([28, 56], [16, 16], [3, 3], [1, 1], even), limit);
+        check_bytes(([14, 14], [32, 32], [3, 3], [1, 1], even), limit);
         check_bytes(([9, 7], [3, 17], [3, 3], [2, 1], [0, 1, 2, 1]), limit);
         check_bytes(([14, 14], [32, 64], [3, 3], [2, 2], even), limit);
         check_bytes(([7, 7], [64, 64], [3, 3], [1, 1], even), limit);
@@ -260,34 +267,55 @@ fn convolutions_of_bytes_of_odd_shapes() {
 fn check_bytes(case: Case, limit: f32) {
     let conv = spec(case, Some(Relu));
     let fan_in = conv.weight.len() / conv.out_channels;
-    let integers = numbers(conv.weight.len(), 9)
-        .into_iter()
-        .map(|x| (x * limit) as i8)
-        .collect();
-    let mut spec = ByteConvSpec {
-        scale: vec![0.01 / limit / (fan_in as f32).sqrt(); conv.out_channels],
-        conv: ConvSpec {
-            weight: integers,
-            ..conv_of_bytes(&conv)
-        },
+    let scale = 0.01 / limit / (fan_in as f32).sqrt();
+    let alone = ByteConvSpec {
+        scale: vec![scale; conv.out_channels],
+        conv: conv_of_bytes(&conv, limit),
+        zero: 0,
         quant: None,
+        shortcut: None,
     };
-    let plain = convolve_bytes(Kernels(KernelKind::Plain), &spec, case.0);
-    for kernels in kernels() {
-        assert_close(kernels, &convolve_bytes(kernels, &spec, case.0), &plain);
-    }
-    spec.quant = Some(Quant { scale: 0.02, zero: 3 });
-    let plain = convolve_bytes(Kernels(KernelKind::Plain), &spec, case.0);
-    for kernels in kernels() {
-        let found = convolve_bytes(kernels, &spec, case.0);
-        let differing = found.iter().zip(&plain).filter(|(a, b)| a != b).count();
-        assert!(found.iter().zip(&plain).all(|(a, b)| (a - b).abs() <= 1.0) && differing <= plain.len() / 500 + 1);
+    let shortcut = Shortcut {
+        scale: vec![1.7 * scale; conv.out_channels],
+        zero: 0,
+        conv: conv_of_bytes(&spec(([1, 1], [5, case.1[1]], [1, 1], [1, 1], [0; 4]), None), limit),
+    };
+    let both = ByteConvSpec {
+        shortcut: Some(shortcut),
+        ..alone.clone()
+    };
+    for (spec, rounding) in [(alone, 0.0), (both, scale / 2.0)] {
+        for zero in [0, 9] {
+            check_byte_conv(ByteConvSpec { zero, ..spec.clone() }, case.0, rounding);
+        }
     }
 }
 
-fn conv_of_bytes(conv: &ConvSpec) -> ConvSpec<i8> {
+/// `rounding` is how much the floats may differ on top of their own rounding.
+#[track_caller]
+fn check_byte_conv(mut spec: ByteConvSpec, size: [usize; 2], rounding: f32) {
+    let plain = convolve_bytes(Kernels(KernelKind::Plain), &spec, size);
+    for kernels in kernels() {
+        assert_within(kernels, &convolve_bytes(kernels, &spec, size), &plain, rounding);
+    }
+    spec.quant = Some(Quant { scale: 0.02, zero: 3 });
+    for activation in [None, Some(Relu), Some(Tanh)] {
+        spec.conv.activation = activation;
+        let plain = convolve_bytes(Kernels(KernelKind::Plain), &spec, size);
+        for kernels in kernels() {
+            let found = convolve_bytes(kernels, &spec, size);
+            let differing = found.iter().zip(&plain).filter(|(a, b)| a != b).count();
+            assert!(found.iter().zip(&plain).all(|(a, b)| (a - b).abs() <= 1.0));
+            assert!(differing <= plain.len() / 500 + 1, "{kernels:?}: {differing} bytes differ");
+        }
+    }
+}
+
+/// The same shape, with whole weights below `limit`.
+fn conv_of_bytes(conv: &ConvSpec, limit: f32) -> ConvSpec<i8> {
+    let weights = numbers(conv.weight.len(), 9);
     ConvSpec {
-        weight: vec![],
+        weight: weights.into_iter().map(|x| (x * limit) as i8).collect(),
         bias: conv.bias.clone(),
         in_channels: conv.in_channels,
         out_channels: conv.out_channels,
@@ -313,18 +341,53 @@ fn convolve_bytes(kernels: Kernels, spec: &ByteConvSpec, [height, width]: [usize
         from.depth = 1;
     }
     let to = Map::blocked(conv.out_channels, out_height, out_width, Border::default());
-    let input: Vec<u8> = filled(&from, 3).iter().map(|x| (x * 127.0 + 128.0) as u8).collect();
-    let add = filled(&to, 4);
-    let layer = kernels.pack_bytes(spec, &from, &to);
+    let short = Map::blocked(5, out_height, out_width, Border::default());
+    let byte = |x: f32| if x == 0.0 { spec.zero } else { (x * 127.0 + 128.0) as u8 };
+    let bytes = |map: &Map| -> Vec<u8> { filled(map, 3).into_iter().map(byte).collect() };
+    let (input, short_input, add) = (bytes(&from), bytes(&short), filled(&to, 4));
+    let layer = kernels.pack_bytes(spec, [&from, &short, &to]);
+    let addend = match (&spec.shortcut, spec.quant) {
+        (Some(_), _) => Addend::Bytes(&short_input),
+        (None, None) => Addend::Floats(&add),
+        (None, Some(_)) => Addend::None,
+    };
     if spec.quant.is_none() {
         let mut floats = filled(&to, 5);
-        kernels.conv_bytes(&layer, DIGITS, &input, Some(&add), Output::Floats(&mut floats));
+        kernels.conv_bytes(&layer, DIGITS, &input, addend, Output::Floats(&mut floats));
         return inside(&to, &floats);
     }
     let mut bytes = vec![0; DIGITS * to.len()];
-    kernels.conv_bytes(&layer, DIGITS, &input, None, Output::Bytes(&mut bytes));
+    kernels.conv_bytes(&layer, DIGITS, &input, addend, Output::Bytes(&mut bytes));
     let floats: Vec<f32> = bytes.into_iter().map(f32::from).collect();
     inside(&to, &floats)
+}
+
+#[test]
+fn floats_become_the_same_bytes() {
+    let quant = Quant { scale: 0.013, zero: 77 };
+    for (channels, height, width) in [(1, 28, 28), (1, 3, 5), (3, 4, 7), (16, 2, 3)] {
+        let around = Border {
+            top: 1,
+            left: 2,
+            bottom: 0,
+            right: 1,
+        };
+        let map = |border| Map {
+            depth: channels,
+            ..Map::blocked(channels, height, width, border)
+        };
+        let (from, to) = (map(Border::default()), map(around));
+        let floats: Vec<f32> = filled(&from, 10).iter().map(|x| x * 3.0).collect();
+        let quantize = |kernels: Kernels| {
+            let mut bytes = vec![9; DIGITS * to.len()];
+            kernels.quantize(quant, [&from, &to], DIGITS, &floats, &mut bytes);
+            bytes
+        };
+        let plain = quantize(Kernels(KernelKind::Plain));
+        for kernels in kernels() {
+            assert_eq!(quantize(kernels), plain, "{kernels:?}");
+        }
+    }
 }
 
 #[test]
