@@ -164,13 +164,17 @@ impl Coarse {
             in_vectors(|| {
                 for row in band.chunks_exact(width) {
                     for (sum, &level) in sums.iter_mut().zip(row) {
-                        *sum += u32::from(level);
+                        *sum += i32::from(level);
                     }
                 }
             });
-            let rows = band.len() / width;
-            let mean = |sums: &[u32]| sums.iter().sum::<u32>() as f32 / (rows * sums.len()) as f32;
-            levels.extend(sums.chunks(cell).map(mean));
+            let pixels = |columns: usize| (band.len() / width * columns) as f32;
+            let (whole, rest) = sums.split_at(width / cell * cell);
+            let (whole, n) = (whole.chunks_exact(cell), pixels(cell));
+            levels.extend(whole.map(|sums| sums.iter().sum::<i32>() as f32 / n));
+            if !rest.is_empty() {
+                levels.push(rest.iter().sum::<i32>() as f32 / pixels(rest.len()));
+            }
         }
         Coarse {
             width: columns,
