@@ -71,9 +71,9 @@ python_checkers() {
   python_packages python "80 MB" "numpy onnx==1.22.0 onnxruntime==$ORT tensorboard==2.21.0"
 }
 
-# Clients that check `infer serve` in the tests, and the usual Python service that its bench compares.
+# Clients that check `infer serve` and our files for Triton in the tests, and the usual Python service that its bench compares.
 python_clients() {
-  python_packages python-serve "80 MB" "tritonclient[http]==2.73.0 prometheus-client==0.26.0 schemathesis==4.32.5 fastapi==0.165.0 uvicorn==0.54.0 pillow==13.0.0 onnxruntime==$ORT"
+  python_packages python-serve "90 MB" "tritonclient[grpc,http]==2.73.0 prometheus-client==0.26.0 schemathesis==4.32.5 fastapi==0.165.0 uvicorn==0.54.0 pillow==13.0.0 onnxruntime==$ORT"
 }
 
 python_packages() { # folder, size, packages

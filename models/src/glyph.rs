@@ -131,7 +131,7 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
     let (grey, factor) = paper::grey(image, orientation);
     watch("grey", &|| grey.clone());
-    let mut ink = ground::ink(&grey);
+    let mut ink = ground::ink(grey);
     watch("ink", &|| ink.clone());
     let threshold = threshold::threshold(&ink)?;
     ruling::erase(&mut ink, threshold);
@@ -144,7 +144,7 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
             &ink,
             threshold,
             group.bounds,
-            marks.only(&group.members),
+            marks.others(&group.members, &group.bounds),
             place::Pen::Usual,
         )?;
         Ok(Glyph {
@@ -166,6 +166,11 @@ pub fn upright(bytes: &[u8]) -> Result<DynamicImage, GlyphError> {
     let (mut image, orientation) = decode::decode(bytes)?;
     image.apply_orientation(orientation);
     Ok(image)
+}
+
+/// Has the loops in `work` compiled for the widest vectors that this CPU may have, and chooses among them.
+fn in_vectors<T>(work: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(work)
 }
 
 /// Draws every digit and leaves out what cannot be one; where nothing stays, the largest says why.
@@ -193,16 +198,14 @@ fn drawn(lines: &[Vec<Group>], draw: impl Fn(&Group) -> Result<Glyph, GlyphError
 
 /// The marks that belong to digits, white on black.
 fn chosen(marks: &Components, lines: &[Vec<Group>], ink: &GrayImage) -> GrayImage {
-    let members: Vec<usize> = lines
-        .iter()
-        .flatten()
-        .flat_map(|group| group.members.iter().copied())
-        .collect();
-    let keep = marks.only(&members);
-    GrayImage::from_fn(ink.width(), ink.height(), |x, y| {
-        let place = (y * ink.width() + x) as usize;
-        image::Luma([if marks.labels[place] > 0 && keep(place) { 255 } else { 0 }])
-    })
+    let groups = lines.iter().flatten();
+    let members: Vec<usize> = groups.flat_map(|group| group.members.iter().copied()).collect();
+    let mut chosen = GrayImage::new(ink.width(), ink.height());
+    for run in marks.runs_of(&members) {
+        let levels: &mut [u8] = &mut chosen;
+        levels[run.row() * ink.width() as usize..][run.columns()].fill(255);
+    }
+    chosen
 }
 
 fn picture(digit: &Digit) -> GrayImage {

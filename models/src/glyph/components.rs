@@ -7,12 +7,14 @@ use image::GrayImage;
 
 use super::Rect;
 
-/// Marks of ink and which of them each pixel belongs to.
+/// Marks of ink and which of them each run of ink belongs to.
 pub struct Components {
-    /// Index into `list` plus one for each pixel, row by row; 0 is the ground.
-    pub labels: Vec<u32>,
     /// The marks, in the order in which their first pixel is met.
     pub list: Vec<Component>,
+    /// All runs, row by row from the left.
+    runs: Vec<Run>,
+    /// For each run the index of its mark.
+    marks: Vec<u32>,
 }
 
 /// One mark: pixels that touch by side or corner.
@@ -43,9 +45,8 @@ impl Components {
             }
         }
         let (marks, bridges) = (numbered(&firm_runs), numbered(&faint_runs));
-        let mut labels = vec![0; ink.len()];
         let mut list: Vec<Component> = Vec::new();
-        for ((run, mark), holder) in firm_runs.iter().zip(marks).zip(holders) {
+        for ((run, &mark), holder) in firm_runs.iter().zip(&marks).zip(holders) {
             match list.get_mut(mark as usize) {
                 Some(component) => component.add(run),
                 None => list.push(Component {
@@ -54,19 +55,37 @@ impl Components {
                     bridge: bridges[holder],
                 }),
             }
-            labels[run.row as usize * width..][run.columns()].fill(mark + 1);
         }
-        Components { labels, list }
+        Components {
+            list,
+            runs: firm_runs,
+            marks,
+        }
     }
 
-    /// Tells for the index of a pixel whether it is ground or belongs to one of the `members`.
-    pub fn only(&self, members: &[usize]) -> impl Fn(usize) -> bool {
-        let mut chosen = vec![false; self.list.len() + 1];
-        chosen[0] = true;
-        for member in members {
-            chosen[member + 1] = true;
+    /// The runs in the rows of a box that belong to none of the `members`.
+    pub fn others(&self, members: &[usize], bounds: &Rect) -> impl Iterator<Item = &Run> {
+        let is_member = self.chosen(members);
+        let first = self.runs.partition_point(|run| run.row < bounds.top);
+        let runs = self.runs[first..].iter().zip(&self.marks[first..]);
+        let runs = runs.take_while(|(run, _)| run.row < bounds.bottom());
+        runs.filter_map(move |(run, &mark)| (!is_member[mark as usize]).then_some(run))
+    }
+
+    /// The runs of the `members`.
+    pub fn runs_of(&self, members: &[usize]) -> impl Iterator<Item = &Run> {
+        let is_member = self.chosen(members);
+        let runs = self.runs.iter().zip(&self.marks);
+        runs.filter_map(move |(run, &mark)| is_member[mark as usize].then_some(run))
+    }
+
+    /// For each mark whether it is one of the `members`.
+    fn chosen(&self, members: &[usize]) -> Vec<bool> {
+        let mut chosen = vec![false; self.list.len()];
+        for &member in members {
+            chosen[member] = true;
         }
-        move |place| chosen[self.labels[place] as usize]
+        chosen
     }
 }
 
@@ -78,7 +97,7 @@ impl Component {
 }
 
 /// Ink side by side in a row.
-struct Run {
+pub struct Run {
     row: u32,
     left: u32,
     /// The column after the last.
@@ -98,7 +117,11 @@ impl Run {
         self.right - self.left
     }
 
-    fn columns(&self) -> Range<usize> {
+    pub fn row(&self) -> usize {
+        self.row as usize
+    }
+
+    pub fn columns(&self) -> Range<usize> {
         self.left as usize..self.right as usize
     }
 
@@ -209,7 +232,7 @@ mod tests {
         let found = Components::find(&picture(&["#.#.#..#", "#.#.#..#", "#.###..#", "##......"]), 128, 128);
         let areas: Vec<u32> = found.list.iter().map(|mark| mark.area).collect();
         assert_eq!(areas, [12, 3]);
-        assert_eq!(found.labels[..8], [1, 0, 1, 0, 1, 0, 0, 2]);
+        assert_eq!(found.marks[..4], [0, 0, 0, 1]);
         assert_eq!(found.list[0].bounds.right(), 5);
     }
 
@@ -226,9 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_chosen_and_the_ground_are_kept() {
-        let found = Components::find(&picture(&["#.#"]), 128, 128);
-        let keep = found.only(&[1]);
-        assert_eq!([keep(0), keep(1), keep(2)], [false, true, true]);
+    fn runs_are_told_apart_by_their_marks() {
+        let found = Components::find(&picture(&["#.#", "#.#"]), 128, 128);
+        let columns = |runs: &mut dyn Iterator<Item = &Run>| runs.map(Run::columns).collect::<Vec<_>>();
+        assert_eq!(columns(&mut found.runs_of(&[1])), [2..3, 2..3]);
+        let lower = Rect {
+            top: 1,
+            height: 1,
+            ..found.list[0].bounds
+        };
+        assert_eq!(columns(&mut found.others(&[1], &lower)), [0..1]);
     }
 }

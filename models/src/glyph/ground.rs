@@ -3,6 +3,8 @@
 
 use image::GrayImage;
 
+use super::in_vectors;
+
 /// Longer side of the coarse picture in which the ground is looked for.
 const COARSE: u32 = 96;
 /// Side of the square that must fit into the ground, as a part of the picture's mean side; pens are narrower.
@@ -11,19 +13,41 @@ const WINDOW: f32 = 0.3;
 const DARKEST_GROUND: f32 = 48.0;
 
 /// Ink from 0 to 255 on a ground of 0: the part of the ground's light that the ink takes away.
-pub fn ink(grey: &GrayImage) -> GrayImage {
-    let (coarse, slope) = Coarse::new(grey).levelled();
+pub fn ink(mut grey: GrayImage) -> GrayImage {
+    let coarse = Coarse::new(&grey);
     let mean_side = ((coarse.width * coarse.height) as f32).sqrt();
     let radius = ((mean_side * WINDOW / 2.0).round() as usize).max(1);
+    match (coarse.everywhere(radius, greater), coarse.everywhere(radius, lesser)) {
+        (Some(light), dark) if dark.is_none() || frame_is_light(&grey) => {
+            return each(grey, |level| share(light, level));
+        }
+        (_, Some(dark)) => return each(grey, |level| share(255.0 - dark, 255 - level)),
+        _ => {}
+    }
+    let (coarse, slope) = coarse.levelled();
     let light = coarse.closed(radius).sloped(slope);
     let dark = coarse.inverted().closed(radius).sloped((-slope.0, -slope.1));
-    if dark_on_light(&light, &dark, grey) {
-        darker_than(&light, grey.clone())
+    if dark_on_light(&light, &dark, &grey) {
+        darker_than(&light, grey)
     } else {
-        let mut negative = grey.clone();
-        image::imageops::invert(&mut negative);
-        darker_than(&dark, negative)
+        image::imageops::invert(&mut grey);
+        darker_than(&dark, grey)
     }
+}
+
+/// Replaces every level, whole blocks of ground at once.
+fn each(mut grey: GrayImage, replaced: impl Fn(u8) -> u8) -> GrayImage {
+    let table: [u8; 256] = std::array::from_fn(|level| replaced(level as u8));
+    let replace = |levels: &mut [u8]| levels.iter_mut().for_each(|level| *level = table[usize::from(*level)]);
+    let (blocks, rest) = grey.as_chunks_mut::<32>();
+    for block in blocks {
+        match *block == [block[0]; 32] {
+            true => *block = [table[usize::from(block[0])]; 32],
+            false => replace(block),
+        }
+    }
+    replace(rest);
+    grey
 }
 
 /// Ink is what can be wiped away and leaves the calmer ground: wiping dark ink off light paper leaves paper and its
@@ -53,29 +77,42 @@ pub fn frame_is_light(grey: &GrayImage) -> bool {
 fn darker_than(ground: &Coarse, mut grey: GrayImage) -> GrayImage {
     let (width, height) = (grey.width() as usize, grey.height() as usize);
     let columns = spans(width, ground.cell, ground.width);
-    let mut stretched = Vec::with_capacity(ground.height * width);
-    for row in ground.levels.chunks_exact(ground.width) {
-        for span in &columns {
-            let (first, second) = (row[span.first], row[span.second]);
-            stretched.extend(span.parts.iter().map(|part| first + (second - first) * part));
-        }
-    }
-    let row = |cell: usize| &stretched[cell * width..][..width];
+    let cells = ground.levels.chunks_exact(ground.width);
+    let stretched: Vec<Vec<f32>> = cells.map(|row| stretched(row, &columns, width)).collect();
     let rows = spans(height, ground.cell, ground.height);
     let rows = rows
         .iter()
         .flat_map(|span| span.parts.iter().map(move |&part| (span, part)));
     for (levels, (span, part)) in grey.chunks_exact_mut(width).zip(rows) {
-        for ((level, first), second) in levels.iter_mut().zip(row(span.first)).zip(row(span.second)) {
-            let light = first + (second - first) * part;
-            let divisor = if light > DARKEST_GROUND { light } else { DARKEST_GROUND };
-            *level = rounded((light - f32::from(*level)) / divisor * 255.0);
-        }
+        let (first, second) = (&stretched[span.first], &stretched[span.second]);
+        in_vectors(|| {
+            for ((level, first), second) in levels.iter_mut().zip(first).zip(second) {
+                *level = share(first + (second - first) * part, *level);
+            }
+        });
     }
     grey
 }
 
+/// The part of the light that a level lacks, from 0 to 255.
+#[inline(always)]
+fn share(light: f32, level: u8) -> u8 {
+    let divisor = if light > DARKEST_GROUND { light } else { DARKEST_GROUND };
+    rounded((light - f32::from(level)) / divisor * 255.0)
+}
+
+/// The levels of a row of cells at every column of the picture.
+fn stretched(row: &[f32], columns: &[Span], width: usize) -> Vec<f32> {
+    let mut levels = Vec::with_capacity(width);
+    for span in columns {
+        let (first, second) = (row[span.first], row[span.second]);
+        levels.extend(span.parts.iter().map(|part| first + (second - first) * part));
+    }
+    levels
+}
+
 /// The nearest whole number to `level`, which is at most 255; 0 where it is negative. A cast would not vectorise.
+#[inline(always)]
 fn rounded(level: f32) -> u8 {
     /// From here on floats are whole numbers, which stand in their lowest bits.
     const WHOLE: f32 = (1 << 23) as f32;
@@ -121,15 +158,23 @@ impl Coarse {
         let (width, height) = (grey.width() as usize, grey.height() as usize);
         let columns = width.div_ceil(cell);
         let mut levels = Vec::with_capacity(columns * height.div_ceil(cell));
+        let mut sums = vec![0; width];
         for band in grey.chunks(width * cell) {
-            let mut sums = vec![(0u32, 0u32); columns];
-            for row in band.chunks_exact(width) {
-                for (sum, block) in sums.iter_mut().zip(row.chunks(cell)) {
-                    sum.0 += block.iter().map(|&level| u32::from(level)).sum::<u32>();
-                    sum.1 += block.len() as u32;
+            sums.fill(0);
+            in_vectors(|| {
+                for row in band.chunks_exact(width) {
+                    for (sum, &level) in sums.iter_mut().zip(row) {
+                        *sum += i32::from(level);
+                    }
                 }
+            });
+            let pixels = |columns: usize| (band.len() / width * columns) as f32;
+            let (whole, rest) = sums.split_at(width / cell * cell);
+            let (whole, n) = (whole.chunks_exact(cell), pixels(cell));
+            levels.extend(whole.map(|sums| sums.iter().sum::<i32>() as f32 / n));
+            if !rest.is_empty() {
+                levels.push(rest.iter().sum::<i32>() as f32 / pixels(rest.len()));
             }
-            levels.extend(sums.iter().map(|&(sum, n)| sum as f32 / n as f32));
         }
         Coarse {
             width: columns,
@@ -139,33 +184,51 @@ impl Coarse {
         }
     }
 
+    /// The greatest or the least level, where every window holds it: then it is the ground, and there is no light to take
+    /// away.
+    fn everywhere(&self, radius: usize, pick: impl Fn(f32, f32) -> f32) -> Option<f32> {
+        // A window holds one of these squares, even where the border cuts it.
+        let side = radius + 1;
+        let mut picks = Vec::new();
+        for band in self.levels.chunks(side * self.width) {
+            let mut row = band[..self.width].to_vec();
+            for other in band.chunks_exact(self.width) {
+                row.iter_mut().zip(other).for_each(|(a, &b)| *a = pick(*a, b));
+            }
+            picks.extend(row.chunks(side).map(|square| square.iter().copied().fold(square[0], &pick)));
+        }
+        picks.iter().all(|pick| *pick == picks[0]).then_some(picks[0])
+    }
+
     /// Takes away the slope of the light across and down the picture, a cell. Without it the wiping below would hang over
     /// the border, where a slope looks like the flank of a stroke.
     fn levelled(&self) -> (Coarse, (f32, f32)) {
-        let (mut across, mut down, mut squares_across, mut squares_down) = (0.0, 0.0, 0.0, 0.0);
+        let (mut columns, mut down) = (vec![0.0; self.width], 0.0);
         for (y, row) in self.levels.chunks_exact(self.width).enumerate() {
-            let y = from_middle(y, self.height);
-            for (x, level) in row.iter().enumerate() {
-                let x = from_middle(x, self.width);
-                across += x * level;
-                down += y * level;
-                squares_across += x * x;
-                squares_down += y * y;
+            down += from_middle(y, self.height) * sum(row);
+            for (column, level) in columns.iter_mut().zip(row) {
+                *column += level;
             }
         }
+        let across: f32 = columns
+            .iter()
+            .enumerate()
+            .map(|(x, column)| from_middle(x, self.width) * column)
+            .sum();
+        let squares = |cells| (0..cells).map(|cell| from_middle(cell, cells).powi(2)).sum::<f32>();
         let slope = (
-            across / f32::max(squares_across, 1.0),
-            down / f32::max(squares_down, 1.0),
+            across / f32::max(squares(self.width) * self.height as f32, 1.0),
+            down / f32::max(squares(self.height) * self.width as f32, 1.0),
         );
         (self.sloped((-slope.0, -slope.1)), slope)
     }
 
     fn sloped(&self, slope: (f32, f32)) -> Coarse {
+        let across: Vec<f32> = (0..self.width).map(|x| from_middle(x, self.width) * slope.0).collect();
         let mut levels = Vec::with_capacity(self.levels.len());
         for (y, row) in self.levels.chunks_exact(self.width).enumerate() {
             let down = from_middle(y, self.height) * slope.1;
-            let sloped = row.iter().enumerate();
-            levels.extend(sloped.map(|(x, level)| level + from_middle(x, self.width) * slope.0 + down));
+            levels.extend(row.iter().zip(&across).map(|(level, across)| level + across + down));
         }
         self.with(levels)
     }
@@ -181,26 +244,34 @@ impl Coarse {
     /// Morphological closing: what is dark and narrower than the window takes the level of its surroundings, while
     /// shadows and their edges stay.
     fn closed(&self, radius: usize) -> Coarse {
-        let wide = self.filtered(radius, f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
-        wide.filtered(radius, f32::INFINITY, |a, b| if a < b { a } else { b })
+        let wide = self.filtered(radius, f32::NEG_INFINITY, greater);
+        wide.filtered(radius, f32::INFINITY, lesser)
     }
 
     /// The greatest or the least level within `radius` cells in both directions; `none` is what lies beyond the border.
     fn filtered(&self, radius: usize, none: f32, pick: impl Fn(f32, f32) -> f32) -> Coarse {
-        let down = running(&self.levels, self.width, radius, none, &pick);
-        let across = running(&transposed(&down, self.width), self.height, radius, none, &pick);
-        self.with(transposed(&across, self.height))
+        let beyond = vec![none; radius * self.width];
+        let window = 2 * radius + 1;
+        let down = running([&beyond[..], &self.levels, &beyond].concat(), self.width, window, &pick);
+        let mut wide = Vec::with_capacity(self.height * (self.width + 2 * radius));
+        for row in down.chunks_exact(self.width) {
+            wide.extend_from_slice(&beyond[..radius]);
+            wide.extend_from_slice(row);
+            wide.extend_from_slice(&beyond[..radius]);
+        }
+        let across = running(wide, 1, window, &pick);
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for row in across.chunks(self.width + 2 * radius) {
+            levels.extend_from_slice(&row[..self.width]);
+        }
+        self.with(levels)
     }
 
     /// How much neighbouring cells differ, in total.
     fn variation(&self) -> f32 {
         let rows = self.levels.chunks_exact(self.width);
-        let across: f32 = rows
-            .flat_map(|row| row.windows(2))
-            .map(|pair| (pair[0] - pair[1]).abs())
-            .sum();
-        let below = self.levels.iter().skip(self.width);
-        let down: f32 = self.levels.iter().zip(below).map(|(a, b)| (a - b).abs()).sum();
+        let across: f32 = rows.map(|row| differences(row, &row[1..])).sum();
+        let down = differences(&self.levels, &self.levels[self.width..]);
         across + down
     }
 }
@@ -210,30 +281,45 @@ fn from_middle(cell: usize, cells: usize) -> f32 {
     cell as f32 - (cells - 1) as f32 / 2.0
 }
 
-/// Picks among the levels within `radius` of each place of each column, and `none` beyond the border.
-fn running(levels: &[f32], width: usize, radius: usize, none: f32, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
-    let beyond = vec![none; radius * width];
-    let mut picked = [&beyond, levels, &beyond].concat();
-    let (mut rows, window) = (1, 2 * radius + 1);
-    // Each level is the pick of `rows` rows from its own on, and two picks make one of up to twice as many.
-    while rows < window {
-        let more = rows.min(window - rows);
-        let below = &picked[more * width..];
-        picked = picked.iter().zip(below).map(|(&a, &b)| pick(a, b)).collect();
-        rows += more;
-    }
-    picked
+/// How much two lists of levels differ, in total.
+fn differences(one: &[f32], other: &[f32]) -> f32 {
+    let differences: Vec<f32> = one.iter().zip(other).map(|(a, b)| (a - b).abs()).collect();
+    sum(&differences)
 }
 
-fn transposed(levels: &[f32], width: usize) -> Vec<f32> {
-    let height = levels.len() / width;
-    let mut columns = vec![0.0; levels.len()];
-    for (y, row) in levels.chunks_exact(width).enumerate() {
-        for (x, &level) in row.iter().enumerate() {
-            columns[x * height + y] = level;
+/// The sum of all levels, of which many are added at once.
+fn sum(levels: &[f32]) -> f32 {
+    let (blocks, rest) = levels.as_chunks::<16>();
+    let mut sums = [0.0; 16];
+    for block in blocks {
+        for (sum, level) in sums.iter_mut().zip(block) {
+            *sum += level;
         }
     }
-    columns
+    sums.iter().chain(rest).sum()
+}
+
+/// The greater of two levels; unlike [`f32::max`] it is one instruction.
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The lesser of two levels.
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// Picks among each level and those that follow it at so many steps, as many as the window has.
+fn running(mut levels: Vec<f32>, step: usize, window: usize, pick: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+    let mut picked = 1;
+    // Each is the pick of `picked` levels already, and two of them make one of up to twice as many.
+    while picked < window {
+        let more = picked.min(window - picked);
+        let next = &levels[more * step..];
+        levels = in_vectors(|| levels.iter().zip(next).map(|(&a, &b)| pick(a, b)).collect());
+        picked += more;
+    }
+    levels
 }
 
 #[cfg(test)]
@@ -252,7 +338,7 @@ mod tests {
             let light = 100.0 + x as f32;
             Luma([if stroke(x) { light * 0.2 } else { light } as u8])
         });
-        let ink = ink(&lit);
+        let ink = ink(lit);
         for (x, y, level) in ink.enumerate_pixels() {
             let expected = if stroke(x) { 204 } else { 0 };
             assert!(level.0[0].abs_diff(expected) < 12, "{x} {y}: {}", level.0[0]);
@@ -260,9 +346,22 @@ mod tests {
     }
 
     #[test]
+    fn a_ground_of_one_level_has_no_ink() {
+        for (pen, paper) in [(40, 200), (200, 40)] {
+            let drawn = GrayImage::from_fn(100, 60, |x, _| Luma([if stroke(x) { pen } else { paper }]));
+            let ink = ink(drawn);
+            let expected = |x| if stroke(x) { share(f32::from(paper.max(255 - paper)), pen.min(255 - pen)) } else { 0 };
+            assert!(ink.enumerate_pixels().all(|(x, _, level)| level.0[0] == expected(x)));
+        }
+        // A dark half is not drawn on the other.
+        let halves = GrayImage::from_fn(100, 60, |x, _| Luma([if x < 50 { 40 } else { 200 }]));
+        assert!(Coarse::new(&halves).everywhere(11, greater).is_none());
+    }
+
+    #[test]
     fn light_ink_is_found_on_dark_ground_and_on_a_table() {
         let chalk = GrayImage::from_fn(100, 60, |x, _| Luma([if stroke(x) { 200 } else { 30 }]));
-        assert!(ink(&chalk)[(50, 30)].0[0] > 150);
+        assert!(ink(chalk)[(50, 30)].0[0] > 150);
         // Light paper on a dark table: what is written on it is still dark ink.
         let table = GrayImage::from_fn(200, 200, |x, y| {
             let paper = (30..170).contains(&x) && (30..170).contains(&y);
@@ -275,7 +374,7 @@ mod tests {
                 70
             }])
         });
-        let found = ink(&table);
+        let found = ink(table);
         assert!(found[(100, 100)].0[0] > 150 && found[(60, 60)].0[0] < 20);
     }
 }

@@ -60,7 +60,7 @@ pub fn read_up_to(bytes: &[u8], rung: Rung) -> Result<Digit, GlyphError> {
         Rung::Centered => {
             let threshold = threshold::threshold(&grey)?;
             let bounds = inked(&grey, threshold).ok_or(GlyphError::Blank)?;
-            place::place(&grey, threshold, bounds, |_| true, Pen::Own)
+            place::place(&grey, threshold, bounds, [], Pen::Own)
         }
         Rung::Found => found(bytes),
         Rung::Stroked => super::read(bytes),
@@ -81,12 +81,13 @@ fn inked(ink: &GrayImage, threshold: u8) -> Option<Rect> {
 /// All steps but the pen's.
 fn found(bytes: &[u8]) -> Result<Digit, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
-    let mut ink = ground::ink(&paper::grey(image, orientation).0);
+    let mut ink = ground::ink(paper::grey(image, orientation).0);
     let threshold = threshold::threshold(&ink)?;
     ruling::erase(&mut ink, threshold);
     let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
     let lines = group::lines(&marks.list, &Rect::of(&ink))?;
     let largest = lines.iter().flatten().max_by_key(|group| group.bounds.area());
     let largest = largest.ok_or(GlyphError::Blank)?;
-    place::place(&ink, threshold, largest.bounds, marks.only(&largest.members), Pen::Own)
+    let others = marks.others(&largest.members, &largest.bounds);
+    place::place(&ink, threshold, largest.bounds, others, Pen::Own)
 }

@@ -3,6 +3,8 @@
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbaImage};
 
+use super::in_vectors;
+
 /// Larger pictures are shrunk by a whole factor: digits are read at 20 pixels, and this leaves many on a page.
 const MAX_PIXELS: u64 = 1_000_000;
 /// A colour channel is taken for grey where it spreads this much wider than brightness, as with green ink on red.
@@ -17,10 +19,10 @@ pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, u32) {
     let (width, height) = (image.width(), image.height());
     let factor = factor(width, height);
     let levels = match image {
-        large if factor > 1 => clearest(on_paper(shrink(large, factor)).as_chunks::<4>().0),
+        large if factor > 1 => clearest(shrink(large, factor).as_chunks::<4>().0),
         DynamicImage::ImageLuma8(grey) => grey.into_raw(),
         DynamicImage::ImageRgb8(opaque) => clearest(opaque.as_chunks::<3>().0),
-        other => clearest(on_paper(other.into_rgba8()).as_chunks::<4>().0),
+        other => clearest(other.into_rgba8().as_chunks::<4>().0),
     };
     let grey = GrayImage::from_raw(width / factor, height / factor, levels).expect("there is a level for every pixel");
     let mut upright = DynamicImage::ImageLuma8(grey);
@@ -91,63 +93,19 @@ where
     small
 }
 
-/// Fills what is transparent with paper: with the opaque colour's like where most is opaque, else with white, or with
-/// black under light ink.
-fn on_paper(mut image: RgbaImage) -> RgbaImage {
-    let (mut light, mut opaque) = (0u64, 0u64);
-    for pixels in image.as_chunks::<4>().0.chunks(BLOCK) {
-        let (mut block_light, mut block_opaque) = (0, 0);
-        for &[r, g, b, alpha] in pixels {
-            block_light += u32::from(brightness([r, g, b])) * u32::from(alpha);
-            block_opaque += u32::from(alpha);
-        }
-        light += u64::from(block_light);
-        opaque += u64::from(block_opaque);
-    }
-    let all = 255 * u64::from(image.width()) * u64::from(image.height());
-    if opaque == all {
-        return image;
-    }
-    let opaque_is_light = light >= 128 * opaque.max(1);
-    let mostly_opaque = opaque * 2 > all;
-    let paper = if opaque_is_light == mostly_opaque { 255 } else { 0 };
-    for pixel in image.as_chunks_mut::<4>().0 {
-        let [r, g, b, alpha] = pixel.map(u32::from);
-        let laid = |value: u32| ((value * alpha + paper * (255 - alpha) + 127) / 255) as u8;
-        let [r, g, b] = match alpha {
-            0 => [paper as u8; 3],
-            255 => continue,
-            _ => [r, g, b].map(laid),
-        };
-        *pixel = [r, g, b, 255];
-    }
-    image
-}
-
-/// Brightness as Rec. 601 weighs it.
-fn brightness([r, g, b]: [u8; 3]) -> u8 {
-    ((77 * u32::from(r) + 150 * u32::from(g) + 29 * u32::from(b) + 128) >> 8) as u8
-}
-
-/// Brightness, or the channel that shows far more than brightness does, of pixels that start with red, green and blue.
+/// Brightness on paper, or the channel that shows far more than brightness does.
 fn clearest<const N: usize>(pixels: &[[u8; N]]) -> Vec<u8> {
+    let paper = paper(pixels);
     let mut levels = vec![0; pixels.len()];
     let mut spreads = [Spread::default(); 3];
     let mut grey = Spread::default();
-    let [mut red, mut green, mut blue] = [[0; BLOCK]; 3];
+    let mut channels = [[0; BLOCK]; 3];
     for (pixels, levels) in pixels.chunks(BLOCK).zip(levels.chunks_mut(BLOCK)) {
-        // Each channel on its own, which compilers make fast.
-        let n = pixels.len();
-        let (red, green, blue) = (&mut red[..n], &mut green[..n], &mut blue[..n]);
-        for (((pixel, red), green), blue) in pixels.iter().zip(&mut *red).zip(&mut *green).zip(&mut *blue) {
-            (*red, *green, *blue) = (pixel[0], pixel[1], pixel[2]);
-        }
-        for (((level, &red), &green), &blue) in levels.iter_mut().zip(&*red).zip(&*green).zip(&*blue) {
-            *level = brightness([red, green, blue]);
-        }
+        in_vectors(|| lay(pixels, paper, &mut channels));
+        in_vectors(|| brighten(levels, &channels));
         grey.add(levels);
-        for (spread, channel) in spreads.iter_mut().zip([red, green, blue]) {
-            spread.add(channel);
+        for (spread, channel) in spreads.iter_mut().zip(&channels) {
+            spread.add(&channel[..pixels.len()]);
         }
     }
     let deviations = spreads.map(Spread::deviation);
@@ -155,11 +113,73 @@ fn clearest<const N: usize>(pixels: &[[u8; N]]) -> Vec<u8> {
     if widest > CHANNEL_GAIN * grey.deviation() {
         let channel = deviations.iter().position(|&one| one == widest);
         let channel = channel.expect("one of the channels is the widest");
-        for (level, pixel) in levels.iter_mut().zip(pixels) {
-            *level = pixel[channel];
+        for (pixels, levels) in pixels.chunks(BLOCK).zip(levels.chunks_mut(BLOCK)) {
+            lay(pixels, paper, &mut channels);
+            levels.copy_from_slice(&channels[channel][..pixels.len()]);
         }
     }
     levels
+}
+
+/// What lies under transparent pixels: paper like the opaque colour where most is opaque, else white, or black under
+/// light ink.
+fn paper<const N: usize>(pixels: &[[u8; N]]) -> u8 {
+    let (mut light, mut opaque) = (0u64, 0u64);
+    for pixels in pixels.chunks(BLOCK) {
+        let (block_light, block_opaque) = in_vectors(|| opaque_light(pixels));
+        light += u64::from(block_light);
+        opaque += u64::from(block_opaque);
+    }
+    let opaque_is_light = light >= 128 * opaque.max(1);
+    let mostly_opaque = opaque * 2 > 255 * pixels.len() as u64;
+    if opaque_is_light == mostly_opaque { 255 } else { 0 }
+}
+
+/// Brightness weighted by opacity, and opacity, of up to [`BLOCK`] pixels.
+#[inline(always)]
+fn opaque_light<const N: usize>(pixels: &[[u8; N]]) -> (u32, u32) {
+    let (mut light, mut opaque) = (0, 0);
+    for pixel in pixels {
+        let alpha = u32::from(alpha(pixel));
+        light += u32::from(brightness(pixel[0], pixel[1], pixel[2])) * alpha;
+        opaque += alpha;
+    }
+    (light, opaque)
+}
+
+/// Opacity, which is full where a pixel has only three channels.
+#[inline(always)]
+fn alpha<const N: usize>(pixel: &[u8; N]) -> u8 {
+    pixel.get(3).copied().unwrap_or(255)
+}
+
+/// Brightness as Rec. 601 weighs it.
+#[inline(always)]
+fn brightness(red: u8, green: u8, blue: u8) -> u8 {
+    ((77 * u16::from(red) + 150 * u16::from(green) + 29 * u16::from(blue) + 128) >> 8) as u8
+}
+
+/// Lays up to [`BLOCK`] pixels on paper, each channel on its own.
+#[inline(always)]
+fn lay<const N: usize>(pixels: &[[u8; N]], paper: u8, channels: &mut [[u8; BLOCK]; 3]) {
+    let [red, green, blue] = channels;
+    for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+        let alpha = u16::from(alpha(pixel));
+        let beneath = u16::from(paper) * (255 - alpha) + 127;
+        let laid = |value: u8| match N {
+            3 => value,
+            _ => ((u16::from(value) * alpha + beneath) / 255) as u8,
+        };
+        (*red, *green, *blue) = (laid(pixel[0]), laid(pixel[1]), laid(pixel[2]));
+    }
+}
+
+/// The brightness of every pixel.
+#[inline(always)]
+fn brighten(levels: &mut [u8], [red, green, blue]: &[[u8; BLOCK]; 3]) {
+    for (((level, red), green), blue) in levels.iter_mut().zip(red).zip(green).zip(blue) {
+        *level = brightness(*red, *green, *blue);
+    }
 }
 
 /// Levels added up.
@@ -174,11 +194,10 @@ impl Spread {
     /// Adds up to [`BLOCK`] levels.
     fn add(&mut self, levels: &[u8]) {
         self.n += levels.len() as u64;
-        let (mut sum, mut squares) = (0, 0);
-        for level in levels.iter().copied().map(u32::from) {
-            sum += level;
-            squares += level * level;
-        }
+        let (sum, squares) = in_vectors(|| {
+            let levels = levels.iter().copied().map(u32::from);
+            levels.fold((0, 0), |(sum, squares), level| (sum + level, squares + level * level))
+        });
         self.sum += u64::from(sum);
         self.squares += u64::from(squares);
     }

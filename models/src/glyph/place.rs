@@ -1,8 +1,11 @@
 //! One digit's ink is drawn again as MNIST draws it: strokes of a usual width, the longer side 20 pixels, smooth edges,
 //! the centre of mass in the middle.
 
+use std::iter;
+
 use image::GrayImage;
 
+use super::components::Run;
 use super::{CENTER, GlyphError, INK_BOX, Rect};
 use crate::{Digit, PIXELS, SIDE};
 
@@ -32,21 +35,21 @@ pub enum Pen {
     Usual,
 }
 
-/// Draws the ink in a box as a digit; only pixels whose index `keep` allows are ink.
+/// Draws the ink in a box as a digit; the runs in `others` are no ink of it.
 ///
 /// # Errors
 /// When what is drawn can be no digit.
-pub fn place(
+pub fn place<'a>(
     ink: &GrayImage,
     threshold: u8,
     bounds: Rect,
-    keep: impl Fn(usize) -> bool,
+    others: impl IntoIterator<Item = &'a Run>,
     pen: Pen,
 ) -> Result<Digit, GlyphError> {
     if bounds.width.max(bounds.height) < SMALLEST {
         return Err(GlyphError::Speck);
     }
-    let crop = Crop::new(ink, bounds, keep);
+    let crop = Crop::new(ink, bounds, others);
     let threshold = f32::from(threshold) * DRAWN;
     let fine = crop.drawn(0.0, threshold);
     let outline = fine.outline() / FINE as f32;
@@ -63,9 +66,7 @@ pub fn place(
     // The strokes grow outwards by a radius, and the whole must still fill the box. Drawn into the box less the radius
     // on each side a stroke is s * (1 - 2 r / box) wide, and 2 r more is the usual width.
     let radius = FINE as f32 * (USUAL_STROKE - stroke) / 2.0 / (1.0 - stroke / INK_BOX as f32);
-    let mut fine = crop.drawn(radius, threshold);
-    fine.thicken(radius);
-    Ok(centered(&fine))
+    Ok(centered(&crop.drawn(radius, threshold).thickened(radius)))
 }
 
 /// The ink in a box, shrunk towards the fine box by a whole factor, with one cell of ground around it.
@@ -79,9 +80,8 @@ struct Crop {
 }
 
 impl Crop {
-    fn new(ink: &GrayImage, bounds: Rect, keep: impl Fn(usize) -> bool) -> Crop {
-        let [left, top, width, height] =
-            [bounds.left, bounds.top, bounds.width, bounds.height].map(|value| value as usize);
+    fn new<'a>(ink: &GrayImage, bounds: Rect, others: impl IntoIterator<Item = &'a Run>) -> Crop {
+        let (width, height) = (bounds.width as usize, bounds.height as usize);
         let cell = (width.max(height) / FINE_BOX).max(1);
         let mut crop = Crop {
             width: width.div_ceil(cell) + 2,
@@ -90,13 +90,20 @@ impl Crop {
             levels: Vec::new(),
         };
         crop.levels = vec![0; crop.width * crop.height];
-        for y in 0..height {
-            let row = (top + y) * ink.width() as usize + left;
-            let cells = &mut crop.levels[(y / cell + 1) * crop.width + 1..];
-            for x in 0..width {
-                // The greatest level and not the mean, in which a pen thinner than a cell would vanish.
-                if keep(row + x) {
-                    cells[x / cell] = cells[x / cell].max(ink.as_raw()[row + x]);
+        let mut levels = cut_out(ink, &bounds, others);
+        let rows = crop.levels.chunks_exact_mut(crop.width).skip(1);
+        for (cells, band) in rows.zip(levels.chunks_mut(cell * width)) {
+            // The greatest level and not the mean, in which a pen thinner than a cell would vanish.
+            let (most, others) = band.split_at_mut(width);
+            for row in others.chunks_exact(width) {
+                most.iter_mut().zip(row).for_each(|(most, &level)| *most = level.max(*most));
+            }
+            match cell {
+                1 => cells[1..=width].copy_from_slice(most),
+                _ => {
+                    for (cell, levels) in cells[1..].iter_mut().zip(most.chunks(cell)) {
+                        *cell = levels.iter().copied().fold(0, u8::max);
+                    }
                 }
             }
         }
@@ -112,85 +119,163 @@ impl Crop {
         let (width, height) = (whole(ink_width), whole(ink_height));
         let source =
             |place: usize, side: usize, ink: f32| (place as f32 + 0.5 - side as f32 / 2.0) / scale + ink / 2.0 + 0.5;
-        let columns: Vec<f32> = (0..width).map(|x| source(x, width, ink_width)).collect();
-        let mut ink = Vec::with_capacity(width * height);
-        for y in 0..height {
-            let row = source(y, height, ink_height);
-            ink.extend(columns.iter().map(|&column| self.level(column, row) >= threshold));
+        let columns = (0..width).map(|x| Between::new(source(x, width, ink_width), self.width));
+        let columns: Vec<Between> = columns.collect();
+        let rows = self.levels.chunks_exact(self.width).map(|row| stretched(row, &columns));
+        let rows: Vec<[f32; FINE_BOX]> = rows.collect();
+        let inked = |y| {
+            let place = Between::new(source(y, height, ink_height), self.height);
+            inked(
+                &rows[usize::from(place.first)],
+                &rows[usize::from(place.second)],
+                place.part,
+                threshold,
+            )
+        };
+        Fine {
+            width,
+            rows: (0..height).map(inked).collect(),
         }
-        Fine { width, height, ink }
     }
+}
 
-    /// The level between the centres of four cells, which are counted from 0.
-    fn level(&self, x: f32, y: f32) -> f32 {
-        let (x, y) = (x.max(0.0), y.max(0.0));
-        let (left, top) = ((x as usize).min(self.width - 1), (y as usize).min(self.height - 1));
-        let (right, bottom) = ((left + 1).min(self.width - 1), (top + 1).min(self.height - 1));
-        let at = |x: usize, y: usize| f32::from(self.levels[y * self.width + x]);
-        let (dx, dy) = (x - left as f32, y - top as f32);
-        let above = at(left, top) + (at(right, top) - at(left, top)) * dx;
-        let below = at(left, bottom) + (at(right, bottom) - at(left, bottom)) * dx;
-        above + (below - above) * dy
+/// The levels in a box row by row, without the `others`.
+fn cut_out<'a>(ink: &GrayImage, bounds: &Rect, others: impl IntoIterator<Item = &'a Run>) -> Vec<u8> {
+    let [left, top, width, height] =
+        [bounds.left, bounds.top, bounds.width, bounds.height].map(|value| value as usize);
+    let mut levels = Vec::with_capacity(width * height);
+    for row in ink.chunks_exact(ink.width() as usize).skip(top).take(height) {
+        levels.extend_from_slice(&row[left..left + width]);
     }
+    for run in others {
+        let columns = run.columns();
+        let (start, end) = (columns.start.max(left), columns.end.min(left + width));
+        let row = run.row().wrapping_sub(top);
+        if start < end && row < height {
+            levels[row * width..][start - left..end - left].fill(0);
+        }
+    }
+    levels
+}
+
+/// A place between the centres of two cells, which are counted from 0.
+struct Between {
+    first: u8,
+    second: u8,
+    /// How far it is on its way from the first to the second.
+    part: f32,
+}
+
+impl Between {
+    fn new(place: f32, cells: usize) -> Between {
+        let place = place.max(0.0);
+        let last = (cells - 1) as u8;
+        let first = (place as u8).min(last);
+        Between {
+            first,
+            second: first.saturating_add(1).min(last),
+            part: place - f32::from(first),
+        }
+    }
+}
+
+/// The levels of a row of cells at the columns of a fine picture.
+fn stretched(row: &[u8], columns: &[Between]) -> [f32; FINE_BOX] {
+    // There are never more cells than bytes can count, so that no index is out of bounds.
+    let mut cells = [0.0; 256];
+    for (cell, &level) in cells.iter_mut().zip(row) {
+        *cell = f32::from(level);
+    }
+    let mut levels = [0.0; FINE_BOX];
+    for (level, column) in levels.iter_mut().zip(columns) {
+        let (first, second) = (cells[usize::from(column.first)], cells[usize::from(column.second)]);
+        *level = first + (second - first) * column.part;
+    }
+    levels
+}
+
+/// The ink of a row that lies between two others.
+fn inked(above: &[f32; FINE_BOX], below: &[f32; FINE_BOX], part: f32, threshold: f32) -> u128 {
+    const LANES: usize = 16;
+    let blocks = above.as_chunks::<LANES>().0.iter().zip(below.as_chunks::<LANES>().0);
+    let bits = blocks.map(|(above, below)| -> u32 {
+        let is_ink = |at: usize| above[at] + (below[at] - above[at]) * part >= threshold;
+        (0..LANES).map(|at| u32::from(is_ink(at)) << at).sum()
+    });
+    bits.zip((0..).step_by(LANES)).fold(0, |row, (bits, at)| row | u128::from(bits) << at)
 }
 
 /// A digit in black and white, [`FINE`] times as large as it will be.
 struct Fine {
     width: usize,
-    height: usize,
-    ink: Vec<bool>,
+    /// A bit for each pixel, the leftmost the lowest.
+    rows: Vec<u128>,
 }
 
 impl Fine {
     /// Mean width of the strokes: a stroke's area is its length times its width, its outline twice its length.
     fn stroke(&self) -> f32 {
-        let area = self.ink.iter().filter(|&&ink| ink).count() as f32;
-        2.0 * area / self.outline().max(1.0)
+        let area: u32 = self.rows.iter().map(|row| row.count_ones()).sum();
+        2.0 * area as f32 / self.outline().max(1.0)
     }
 
     /// Length of the edges between ink and ground.
     fn outline(&self) -> f32 {
-        let mut edges = 0;
-        for y in 0..self.height {
-            for x in 0..self.width {
-                let here = self.ink[y * self.width + x];
-                let right = x + 1 < self.width && self.ink[y * self.width + x + 1];
-                let below = y + 1 < self.height && self.ink[(y + 1) * self.width + x];
-                edges += usize::from(here != right) + usize::from(here != below);
-                edges += usize::from(here && x == 0) + usize::from(here && y == 0);
-            }
-        }
+        let above = iter::once(&0).chain(&self.rows);
+        let below = self.rows.iter().chain(iter::once(&0));
+        let across: u32 = self.rows.iter().map(|row| (row ^ row << 1).count_ones()).sum();
+        let down: u32 = above.zip(below).map(|(above, below)| (above ^ below).count_ones()).sum();
         // Stairs of pixels are longer than the slanted edge, by 4 / pi in the mean of all directions.
-        edges as f32 * std::f32::consts::FRAC_PI_4
+        (across + down) as f32 * std::f32::consts::FRAC_PI_4
     }
 
-    /// Widens every stroke by `radius` on each side.
-    fn thicken(&mut self, radius: f32) {
-        let reach = radius.ceil() as i64;
-        let disc: Vec<(i64, i64)> = (-reach..=reach)
-            .flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy)))
-            .filter(|&(dx, dy)| ((dx * dx + dy * dy) as f32) <= radius * radius)
-            .collect();
-        let thin = std::mem::take(&mut self.ink);
-        self.ink = vec![false; thin.len()];
-        for place in (0..thin.len()).filter(|&place| thin[place]) {
-            let (x, y) = ((place % self.width) as i64, (place / self.width) as i64);
-            for &(dx, dy) in &disc {
-                let (x, y) = (x + dx, y + dy);
-                if (0..self.width as i64).contains(&x) && (0..self.height as i64).contains(&y) {
-                    self.ink[y as usize * self.width + x as usize] = true;
+    /// Every stroke wider by `radius` on each side.
+    fn thickened(&self, radius: f32) -> Fine {
+        let reach = radius.ceil() as usize;
+        let in_disc = |dx: usize, dy: usize| (dx * dx + dy * dy) as f32 <= radius * radius;
+        let mut rows = vec![0; self.rows.len()];
+        for dy in 0..=reach {
+            let Some(half) = (0..=reach).rev().find(|&dx| in_disc(dx, dy)) else {
+                continue;
+            };
+            for (y, row) in self.rows.iter().enumerate() {
+                let wide = (1..=half).fold(*row, |wide, dx| wide | row << dx | row >> dx);
+                for beside in [y.wrapping_sub(dy), y + dy] {
+                    if let Some(thick) = rows.get_mut(beside) {
+                        *thick |= wide & ((1 << self.width) - 1);
+                    }
                 }
             }
         }
+        Fine { rows, ..*self }
     }
+}
+
+/// How much ink there is in each [`FINE`] columns of as many rows: in the first, the third and so on, and in those between.
+fn counts(rows: &[u128]) -> ([u8; 16], [u8; 16]) {
+    const PAIRS: u128 = u128::MAX / 0b11;
+    const FOURS: u128 = u128::MAX / 0b101;
+    const EIGHTS: u128 = u128::MAX / 0b1_0001;
+    let (mut even, mut odd) = (0, 0);
+    for &row in rows {
+        // Neighbouring bits, and then neighbouring sums, are added all at once.
+        let pairs = (row & PAIRS) + (row >> 1 & PAIRS);
+        let fours = (pairs & FOURS) + (pairs >> 2 & FOURS);
+        even += fours & EIGHTS;
+        odd += fours >> 4 & EIGHTS;
+    }
+    (u128::to_le_bytes(even), u128::to_le_bytes(odd))
 }
 
 /// Shares of ink become levels, and the centre of mass comes as near to [`CENTER`] as whole pixels allow.
 fn centered(fine: &Fine) -> Digit {
-    let (width, height) = (fine.width / FINE, fine.height / FINE);
+    let (width, height) = (fine.width / FINE, fine.rows.len() / FINE);
     let mut levels = vec![0u32; width * height];
-    for (place, _) in fine.ink.iter().enumerate().filter(|&(_, &ink)| ink) {
-        levels[place / fine.width / FINE * width + place % fine.width / FINE] += 1;
+    for (levels, rows) in levels.chunks_exact_mut(width).zip(fine.rows.chunks_exact(FINE)) {
+        let (even, odd) = counts(rows);
+        for (levels, (even, odd)) in levels.chunks_mut(2).zip(even.into_iter().zip(odd)) {
+            levels.iter_mut().zip([even, odd]).for_each(|(level, count)| *level = count.into());
+        }
     }
     let (mut mass, mut mass_x, mut mass_y) = (0, 0, 0);
     for (place, &level) in levels.iter().enumerate() {

@@ -166,13 +166,13 @@ fn comparisons(experiment: &Experiment) -> Vec<(Configuration, Configuration)> {
     with.filter_map(pair).collect()
 }
 
-/// The difference of the last test accuracy and loss over the seeds that both have.
+/// The differences at the last epoch over the seeds that both have. The train loss is where degradation would show.
 fn compare(one: &Configuration, other: &Configuration) -> Option<String> {
     if has_failed(one) || has_failed(other) {
         return None;
     }
     let accuracy = Difference::new(&one.pairs(other, |row| 100.0 * row.test_accuracy));
-    let loss = Difference::new(&one.pairs(other, |row| row.test_loss));
+    let loss = |of: fn(&Row) -> f64| Difference::new(&one.pairs(other, of));
     if accuracy.n == 0 {
         return None;
     }
@@ -186,11 +186,12 @@ fn compare(one: &Configuration, other: &Configuration) -> Option<String> {
     };
     let n = accuracy.n;
     Some(format!(
-        "{} against {}, paired over {n} {}: test accuracy {}; test loss {} (mean difference and half of its 95 % interval).",
+        "{} against {}, paired over {n} {}: test accuracy {}; test loss {}; train loss {} (mean difference and half of its 95 % interval).",
         one.label,
         other.label,
         if n == 1 { "seed, which has no spread" } else { "seeds" },
         said(accuracy, " points"),
-        said(loss, "")
+        said(loss(|row| row.test_loss), ""),
+        said(loss(|row| row.train_loss), "")
     ))
 }

@@ -224,8 +224,7 @@ mod tests {
             "relu-residual-adam-lr0.1",
             "relu-residual-adam-lr1",
             "relu-plain-adam-lr0.001",
-            "relu-plain-adam-lr0.001-blocks5",
-            "tanh-plain-adam-lr1",
+            "relu-plain-adam-lr0.001-blocks5-epochs4",
             "relu-residual-sgd-lr0.1",
         ] {
             for seed in 0..3 {
@@ -235,8 +234,16 @@ mod tests {
                 );
             }
         }
-        assert!(plan.runs().iter().all(|run| run.settings.epochs == 10));
+        for experiment in plan.experiments.iter().filter(|experiment| experiment.name != "depth") {
+            let mut runs = experiment.runs.iter();
+            assert!(runs.all(|run| run.settings.epochs == 10), "{}", experiment.name);
+        }
         assert_eq!(Plan::parse(&plan.to_toml(), &[]).unwrap(), plan);
+    }
+
+    #[test]
+    fn the_shipped_grid_has_every_combination_with_three_seeds() {
+        assert_eq!(plan(include_str!("../../grid.toml"), &[]).unwrap().runs().len(), 54);
     }
 
     #[test]
