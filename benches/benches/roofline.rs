@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     let path = benches::workspace("docs/roofline.md");
     let head = "# Roofline of the native engine\n\nWritten by `cargo bench --bench roofline`: batch 1, one thread, the median \
                 of 2000 runs of each layer in turn. Products are those of the definition: Winograd does with a quarter of \
-                them, so that its share of the peak may pass 100 %.\n\n";
+                them, and those with the padding are left out, so that a share of the peak may pass 100 %.\n\n";
     std::fs::write(&path, format!("{head}{text}"))?;
     print!("{text}");
     Ok(())

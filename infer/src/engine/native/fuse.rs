@@ -128,11 +128,11 @@ impl Fuser {
         }
         let biases = main.conv.bias.iter_mut().zip(&short.conv.bias);
         biases.for_each(|(bias, short)| *bias += short);
-        main.shortcut = Some(Shortcut {
+        main.shortcut = Some(Box::new(Shortcut {
             conv: short.conv.clone(),
             scale: short.scale.clone(),
             zero: short.zero,
-        });
+        }));
         Some(self.nodes.remove(index).inputs[0])
     }
 

@@ -58,7 +58,7 @@ pub struct ByteConvSpec {
     /// How the result becomes bytes; floats where it is `None`.
     pub quant: Option<Quant>,
     /// What else is summed.
-    pub shortcut: Option<Shortcut>,
+    pub shortcut: Option<Box<Shortcut>>,
 }
 
 /// Sums of other bytes, which are added to those of a convolution before its activation.

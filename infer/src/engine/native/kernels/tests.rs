@@ -285,7 +285,7 @@ fn check_bytes(case: Case, limit: f32) {
         conv: conv_of_bytes(&spec(([1, 1], [5, case.1[1]], [1, 1], [1, 1], [0; 4]), None), limit),
     };
     let both = ByteConvSpec {
-        shortcut: Some(shortcut),
+        shortcut: Some(Box::new(shortcut)),
         ..alone.clone()
     };
     for (spec, rounding) in [(alone, 0.0), (both, scale / 2.0)] {
