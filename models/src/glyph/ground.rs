@@ -195,7 +195,10 @@ impl Coarse {
             for other in band.chunks_exact(self.width) {
                 row.iter_mut().zip(other).for_each(|(a, &b)| *a = pick(*a, b));
             }
-            picks.extend(row.chunks(side).map(|square| square.iter().copied().fold(square[0], &pick)));
+            picks.extend(
+                row.chunks(side)
+                    .map(|square| square.iter().copied().fold(square[0], &pick)),
+            );
         }
         picks.iter().all(|pick| *pick == picks[0]).then_some(picks[0])
     }
@@ -350,7 +353,13 @@ mod tests {
         for (pen, paper) in [(40, 200), (200, 40)] {
             let drawn = GrayImage::from_fn(100, 60, |x, _| Luma([if stroke(x) { pen } else { paper }]));
             let ink = ink(drawn);
-            let expected = |x| if stroke(x) { share(f32::from(paper.max(255 - paper)), pen.min(255 - pen)) } else { 0 };
+            let expected = |x| {
+                if stroke(x) {
+                    share(f32::from(paper.max(255 - paper)), pen.min(255 - pen))
+                } else {
+                    0
+                }
+            };
             assert!(ink.enumerate_pixels().all(|(x, _, level)| level.0[0] == expected(x)));
         }
         // A dark half is not drawn on the other.

@@ -96,7 +96,9 @@ impl Crop {
             // The greatest level and not the mean, in which a pen thinner than a cell would vanish.
             let (most, others) = band.split_at_mut(width);
             for row in others.chunks_exact(width) {
-                most.iter_mut().zip(row).for_each(|(most, &level)| *most = level.max(*most));
+                most.iter_mut()
+                    .zip(row)
+                    .for_each(|(most, &level)| *most = level.max(*most));
             }
             match cell {
                 1 => cells[1..=width].copy_from_slice(most),
@@ -141,8 +143,7 @@ impl Crop {
 
 /// The levels in a box row by row, without the `others`.
 fn cut_out<'a>(ink: &GrayImage, bounds: &Rect, others: impl IntoIterator<Item = &'a Run>) -> Vec<u8> {
-    let [left, top, width, height] =
-        [bounds.left, bounds.top, bounds.width, bounds.height].map(|value| value as usize);
+    let [left, top, width, height] = [bounds.left, bounds.top, bounds.width, bounds.height].map(|value| value as usize);
     let mut levels = Vec::with_capacity(width * height);
     for row in ink.chunks_exact(ink.width() as usize).skip(top).take(height) {
         levels.extend_from_slice(&row[left..left + width]);
@@ -202,7 +203,8 @@ fn inked(above: &[f32; FINE_BOX], below: &[f32; FINE_BOX], part: f32, threshold:
         let is_ink = |at: usize| above[at] + (below[at] - above[at]) * part >= threshold;
         (0..LANES).map(|at| u32::from(is_ink(at)) << at).sum()
     });
-    bits.zip((0..).step_by(LANES)).fold(0, |row, (bits, at)| row | u128::from(bits) << at)
+    bits.zip((0..).step_by(LANES))
+        .fold(0, |row, (bits, at)| row | u128::from(bits) << at)
 }
 
 /// A digit in black and white, [`FINE`] times as large as it will be.
@@ -224,7 +226,10 @@ impl Fine {
         let above = iter::once(&0).chain(&self.rows);
         let below = self.rows.iter().chain(iter::once(&0));
         let across: u32 = self.rows.iter().map(|row| (row ^ row << 1).count_ones()).sum();
-        let down: u32 = above.zip(below).map(|(above, below)| (above ^ below).count_ones()).sum();
+        let down: u32 = above
+            .zip(below)
+            .map(|(above, below)| (above ^ below).count_ones())
+            .sum();
         // Stairs of pixels are longer than the slanted edge, by 4 / pi in the mean of all directions.
         (across + down) as f32 * std::f32::consts::FRAC_PI_4
     }
@@ -274,7 +279,10 @@ fn centered(fine: &Fine) -> Digit {
     for (levels, rows) in levels.chunks_exact_mut(width).zip(fine.rows.chunks_exact(FINE)) {
         let (even, odd) = counts(rows);
         for (levels, (even, odd)) in levels.chunks_mut(2).zip(even.into_iter().zip(odd)) {
-            levels.iter_mut().zip([even, odd]).for_each(|(level, count)| *level = count.into());
+            levels
+                .iter_mut()
+                .zip([even, odd])
+                .for_each(|(level, count)| *level = count.into());
         }
     }
     let (mut mass, mut mass_x, mut mass_y) = (0, 0, 0);
