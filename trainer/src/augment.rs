@@ -32,16 +32,21 @@ const CONTRAST: std::ops::Range<f64> = 0.6..1.1;
 /// Fraction of the digits that get noise, and its amplitude at most, full ink being 1.
 const NOISE: (f64, f64) = (0.2, 0.2);
 
+/// Fraction of the digits that are drawn large again after they were seen through few pixels, and how many the picture's side
+/// has then: a digit of 10 of 18 is as high as one of 7 pixels, written on a screen.
+const COARSE: (f64, std::ops::Range<i64>) = (0.08, 10..18);
+
 /// A pixel in libtorch's coordinates, which go from -1 to 1 over the picture.
 pub(crate) const PIXEL: f64 = 2.0 / SIDE as f64;
 
 /// Alters normalised digits `[n, 1, 28, 28]`. Where a digit gets no noise, its ground stays ground.
-/// `motion` is how far the digits are moved, turned, slanted, scaled and bent, 1 being as far as the ranges say.
-pub fn augment(digits: &Tensor, motion: f64, rng: &mut ChaCha8Rng) -> Tensor {
+/// `strength` is how far the digits are moved, turned, slanted, scaled and bent, and how many of them are altered otherwise, 1
+/// being as far and as many as the constants say.
+pub fn augment(digits: &Tensor, strength: f64, rng: &mut ChaCha8Rng) -> Tensor {
     let _no_grad = tch::no_grad_guard();
     let mut draw = Draw {
         rng,
-        strength: motion,
+        strength,
         n: digits.size()[0],
         device: digits.device(),
     };
@@ -49,6 +54,7 @@ pub fn augment(digits: &Tensor, motion: f64, rng: &mut ChaCha8Rng) -> Tensor {
     let (motion, elastic) = (draw.motion(&thicker), draw.elastic());
     let ink = warp(&to_ink(digits), &motion, &elastic);
     let ink = strokes(&ink, &thicker, &draw.sometimes(THINNER));
+    let ink = coarse(&ink, &mut draw);
     from_ink(&light(&ink, &mut draw))
 }
 
@@ -107,6 +113,20 @@ pub(crate) fn strokes(ink: &Tensor, thicker: &Tensor, thinner: &Tensor) -> Tenso
     &ink + (&once - &ink) * each(&first) + (twice - &once) * each(&second)
 }
 
+/// Some digits through few pixels, which are as many for all of them, and enlarged as the front end does: what is between
+/// pixels decides whether there is ink.
+fn coarse(ink: &Tensor, draw: &mut Draw) -> Tensor {
+    /// Ink is what has this part of the most, and how steep its edges are.
+    const LEVEL: f64 = 0.35;
+    const STEEPNESS: f64 = 4.0;
+    let (few, all) = (draw.rng.random_range(COARSE.1), SIDE as i64);
+    let pixels = ink.adaptive_avg_pool2d([few, few]);
+    let most = pixels.amax([2, 3], true).clamp_min(0.1);
+    let large = (pixels / most).upsample_bilinear2d([all, all], false, None, None);
+    let large = ((large - LEVEL) * STEEPNESS + 0.5).clamp(0.0, 1.0);
+    ink + (large - ink) * draw.chosen(COARSE.0).view([-1, 1, 1, 1])
+}
+
 /// Blur, gamma, contrast and noise; the ink stays in `0..=1`.
 fn light(ink: &Tensor, draw: &mut Draw) -> Tensor {
     let each = |numbers: Tensor| numbers.view([-1, 1, 1, 1]);
@@ -120,7 +140,7 @@ fn light(ink: &Tensor, draw: &mut Draw) -> Tensor {
 /// Random numbers as tensors on the batch's device.
 struct Draw<'a> {
     rng: &'a mut ChaCha8Rng,
-    /// Of the motion.
+    /// Of the motion, and of how many digits are altered otherwise.
     strength: f64,
     /// Digits of the batch.
     n: i64,
@@ -169,10 +189,15 @@ impl Draw<'_> {
         self.uniform(&[self.n, 1], range)
     }
 
-    /// A number in `0..most` for a fraction of the digits and 0 for the others, `[n, 1]`.
+    /// A number in `0..most` for the digits that are [`Draw::chosen`] and 0 for the others, `[n, 1]`.
     fn sometimes(&mut self, (fraction, most): (f64, f64)) -> Tensor {
-        let chosen = self.numbers(0.0..1.0).lt(fraction).to_kind(Kind::Float);
+        let chosen = self.chosen(fraction);
         self.numbers(0.0..most) * chosen
+    }
+
+    /// 1 for a fraction of the digits, at full strength, and 0 for the others, `[n, 1]`.
+    fn chosen(&mut self, fraction: f64) -> Tensor {
+        self.numbers(0.0..1.0).lt(fraction * self.strength).to_kind(Kind::Float)
     }
 }
 
@@ -227,6 +252,25 @@ mod tests {
         assert!(clean > 0.7, "{clean}: only noise touches the corners");
         let middle = altered.narrow(2, 10, 8).narrow(3, 10, 8).amax([1, 2, 3], false);
         assert!(middle.min().double_value(&[]) > 0.0, "the stroke is still there");
+    }
+
+    #[test]
+    fn some_digits_are_seen_through_few_pixels() {
+        let ink = to_ink(&ones(400));
+        let mut draw = Draw {
+            rng: &mut rng(0),
+            strength: 1.0,
+            n: 400,
+            device: Device::Cpu,
+        };
+        let altered = coarse(&ink, &mut draw);
+        let distances = (&altered - &ink).abs().amax([1, 2, 3], false);
+        let changed = distances.gt(1e-3).sum(Kind::Int64).int64_value(&[]);
+        assert!((16..50).contains(&changed), "{changed}");
+        let mass = |ink: &Tensor| ink.sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);
+        let grown = mass(&altered) / mass(&ink);
+        let (least, most) = (grown.min().double_value(&[]), grown.max().double_value(&[]));
+        assert!(least > 0.8 && most < 1.6, "{least} {most}: it is the same stroke");
     }
 
     #[test]

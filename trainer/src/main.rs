@@ -75,9 +75,12 @@ enum Command {
         /// Weights of the networks
         #[arg(required = true, value_name = "FILE")]
         weights: Vec<PathBuf>,
-        /// Write the table between the markers `seeds` of this document instead of printing
+        /// Write the table between the markers of this document instead of printing
         #[arg(long, value_name = "FILE.md")]
         into: Option<PathBuf>,
+        /// Name of the markers
+        #[arg(long, value_name = "NAME", default_value = "seeds")]
+        marker: String,
         /// Folder with MNIST's four IDX files, plain or .gz
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
@@ -126,9 +129,12 @@ fn main() -> ExitCode {
             let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
             golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
         }
-        Some(Command::Seeds { weights, into, data }) => {
-            seeds(&weights, into.as_deref(), &data).map(|()| ExitCode::SUCCESS)
-        }
+        Some(Command::Seeds {
+            weights,
+            into,
+            marker,
+            data,
+        }) => seeds(&weights, into.as_deref(), &marker, &data).map(|()| ExitCode::SUCCESS),
         Some(Command::Temperature { weights, holdout, data }) => {
             temperature(&weights, holdout, &data).map(|()| ExitCode::SUCCESS)
         }
@@ -213,7 +219,7 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
     Ok(())
 }
 
-fn seeds(paths: &[PathBuf], into: Option<&Path>, data: &Path) -> anyhow::Result<()> {
+fn seeds(paths: &[PathBuf], into: Option<&Path>, marker: &str, data: &Path) -> anyhow::Result<()> {
     let device = DeviceChoice::Auto.resolve()?;
     let mut nets = Vec::new();
     for path in paths {
@@ -221,7 +227,7 @@ fn seeds(paths: &[PathBuf], into: Option<&Path>, data: &Path) -> anyhow::Result<
         nets.push((weights.training.seed, Net::from_weights(&weights, device)));
     }
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
-    publish(&trainer::seeds::table(&nets, &test), into, "seeds")
+    publish(&trainer::seeds::table(&nets, &test), into, marker)
 }
 
 fn temperature(path: &Path, holdout: u32, data: &Path) -> anyhow::Result<()> {

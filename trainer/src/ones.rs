@@ -13,9 +13,9 @@ use crate::outliers::{Canvas, Digits, remap, stroke};
 const FLAGGED: f64 = 0.15;
 const FOOTED: f64 = 0.3;
 /// Length of a flag and of half a foot in pixels, and how far a flag falls, in degrees under the horizontal.
-const FLAG: std::ops::Range<f32> = 4.0..10.0;
+const FLAG: std::ops::Range<f32> = 4.0..11.0;
 const FOOT: std::ops::Range<f32> = 3.0..6.0;
-const FALL: std::ops::Range<f32> = 25.0..60.0;
+const FALL: std::ops::Range<f32> = 20.0..60.0;
 
 /// The batch's normalised digits `[n, 1, 28, 28]`, some of the ones redrawn.
 pub fn european(batch: &Dataset, rng: &mut ChaCha8Rng) -> Tensor {

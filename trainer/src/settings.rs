@@ -56,15 +56,15 @@ pub struct Settings {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=60_000))]
     #[arg(default_value_t = 64, default_value_ifs([("recipe", "best", "128"), ("recipe", "fast", "128")]))]
     pub batch_size: u32,
-    /// Passes over the training digits [best: 20, fast: 1]
+    /// Passes over the training digits [best: 16, fast: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    #[arg(default_value_t = 10, default_value_ifs([("recipe", "best", "20"), ("recipe", "fast", "1")]))]
+    #[arg(default_value_t = 10, default_value_ifs([("recipe", "best", "16"), ("recipe", "fast", "1")]))]
     pub epochs: u32,
-    /// Alter the training digits: moved, slanted, bent, thicker, thinner, fainter, noisy [best: on]
+    /// Alter the training digits: moved, slanted, bent, thicker, thinner, coarser, fainter, noisy [best: on]
     #[arg(long, value_enum, default_value = "off", default_value_if("recipe", "best", "on"))]
     pub augment: Switch,
-    /// Strength of the augmentation's motion at the end of the training, where the digits come near to their own form
-    /// again; 1 is as at the start [best: 0.4]
+    /// Strength of the augmentation at the end of the training, where the digits come near to their own form again; 1 is as
+    /// at the start [best: 0.4]
     #[arg(long, value_name = "FRACTION", value_parser = up_to_one)]
     #[arg(default_value_t = 1.0, default_value_if("recipe", "best", "0.4"))]
     pub calm: f64,

@@ -197,7 +197,7 @@ fn forward(
         input = Tensor::cat(&[input, outliers(batch, n_outliers as usize, rng)], 0);
     }
     if settings.augment == Switch::On {
-        input = augment(&input, motion(settings.calm, progress), rng);
+        input = augment(&input, strength(settings.calm, progress), rng);
     }
     let taught = teachers.probabilities(&input.narrow(0, 0, digits));
     if progress < settings.crop {
@@ -226,8 +226,8 @@ fn middle(digits: &Tensor) -> Tensor {
     digits.narrow(2, margin, side).narrow(3, margin, side)
 }
 
-/// Strength of the augmentation's motion: 1, and from [`CALMING`] on down to `calm` at the end.
-fn motion(calm: f64, progress: f64) -> f64 {
+/// Strength of the augmentation: 1, and from [`CALMING`] on down to `calm` at the end.
+fn strength(calm: f64, progress: f64) -> f64 {
     /// Fraction of the training after which it calms down.
     const CALMING: f64 = 0.6;
     let late = ((progress - CALMING) / (1.0 - CALMING)).max(0.0);

@@ -42,6 +42,20 @@ pub fn multiply<S: Simd, const V: usize>(
 ) {
     for (block, b) in b.chunks_exact(runs.depth() * BLOCK).enumerate() {
         let mut row = 0;
+        // A block in one vector means twice as many registers, which hold the sums of more rows.
+        while V == 1 && row + 16 <= rows {
+            product::<S, 16, V>(
+                s,
+                row,
+                a,
+                &at,
+                runs,
+                b,
+                #[inline(always)]
+                |row, sums| put(row, block, sums),
+            );
+            row += 16;
+        }
         while row + 6 <= rows {
             product::<S, 6, V>(
                 s,
@@ -133,6 +147,10 @@ pub fn add_transposed<S: Simd, const V: usize>(
 ) {
     for column in (0..columns).step_by(BLOCK) {
         let mut row = 0;
+        while V == 1 && row + 16 <= rows {
+            add_product::<S, 16, V>(s, a, &at, row, b, [columns, column], &mut c[row * columns + column..]);
+            row += 16;
+        }
         while row + 6 <= rows {
             add_product::<S, 6, V>(s, a, &at, row, b, [columns, column], &mut c[row * columns + column..]);
             row += 6;

@@ -192,7 +192,7 @@ impl Kernels {
         } else if self.uses_winograd(spec) {
             Conv::Winograd(Winograd::new(spec, input, output, self.tiles()))
         } else {
-            Conv::Direct(Direct::new(spec, input, output))
+            Conv::Direct(Direct::new(spec, input, output, self.tile(output)))
         }
     }
 
@@ -352,7 +352,12 @@ macro_rules! dispatch {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
                         fn entry(layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
-                            direct::run::<_, { if $lanes == 16 { 14 } else { $pixels } }, $vectors>($simd, layer, digits, input, add, output);
+                            match layer.tile() {
+                                Tile { pixels: 1, .. } => direct::run::<_, 1, $vectors>($simd, layer, digits, input, add, output),
+                                Tile { pixels: $pixels, .. } => direct::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output),
+                                $(Tile { pixels: $more_pixels, .. } => direct::run::<_, $more_pixels, $more_vectors>($simd, layer, digits, input, add, output),)*
+                                tile => unreachable!("no layer is packed for {tile:?}"),
+                            }
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]

@@ -7,7 +7,7 @@ use super::activation::activate;
 use super::map::Map;
 use super::simd::Simd;
 use super::spec::{Addend, ByteConvSpec, ConvSpec, Output};
-use super::windows::{Run, Skip, Steps, Tile, Windows, is_even};
+use super::windows::{Part, Run, Skip, Steps, Tile, Windows, is_even, pixels};
 
 /// Bytes that go into one lane.
 const QUAD: usize = 4;
@@ -231,20 +231,6 @@ struct Places {
     add: *const f32,
     floats: *mut f32,
     bytes: *mut u8,
-}
-
-/// A block of pixels, of which `first` is the first, by a block of channels.
-#[derive(Clone, Copy)]
-struct Part {
-    digit: usize,
-    block: usize,
-    first: usize,
-}
-
-/// The pixels of a part; the last block names its last pixel several times.
-#[inline(always)]
-fn pixels<const PIXELS: usize>(places: &[usize], first: usize) -> [usize; PIXELS] {
-    std::array::from_fn(|i| places[(first + i).min(places.len() - 1)])
 }
 
 /// `sums` and the products of one part.
