@@ -65,7 +65,9 @@ impl ByteConv {
         let conv = &spec.conv;
         let pixels: Vec<usize> = output.pixels().collect();
 
-        let (byte_scale, zero) = spec.quant.map_or((1.0, 0.0), |quant| (1.0 / quant.scale, f32::from(quant.zero)));
+        let (byte_scale, zero) = spec
+            .quant
+            .map_or((1.0, 0.0), |quant| (1.0 / quant.scale, f32::from(quant.zero)));
         let is_smooth = matches!(conv.activation, Some(Activation::Sigmoid | Activation::Tanh));
         let (factor, shift) = if is_smooth { (1.0, 0.0) } else { (byte_scale, zero) };
         let whole = |values: &[f32], shift: f32| {
@@ -74,10 +76,17 @@ impl ByteConv {
             values
         };
         let shortcut = spec.shortcut.as_ref().map(|shortcut| {
-            let ratios = shortcut.scale.iter().zip(&spec.scale).map(|(short, scale)| short / scale);
+            let ratios = shortcut
+                .scale
+                .iter()
+                .zip(&spec.scale)
+                .map(|(short, scale)| short / scale);
             let mut ratios: Vec<f32> = ratios.collect();
             ratios.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
-            (Products::new(&shortcut.conv, shortcut.zero, short, output, tile), ratios)
+            (
+                Products::new(&shortcut.conv, shortcut.zero, short, output, tile),
+                ratios,
+            )
         });
         let (scale, bias) = (whole(&spec.scale, 0.0), whole(&conv.bias, shift));
         let is_cut = spec.quant.is_some() && !is_smooth && (conv.activation.is_none() || zero == 0.0);
@@ -93,7 +102,11 @@ impl ByteConv {
             activation: conv.activation,
             byte_scale,
             zero,
-            floor: if conv.activation.is_none() { f32::NEG_INFINITY } else { zero },
+            floor: if conv.activation.is_none() {
+                f32::NEG_INFINITY
+            } else {
+                zero
+            },
             is_bytes: spec.quant.is_some(),
             tile,
             is_dense: is_cut && is_small && is_even,
@@ -165,7 +178,13 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     addend: Addend,
     output: Output,
 ) {
-    assert_eq!(layer.tile, Tile { pixels: PIXELS, channels: VECTORS * S::LANES });
+    assert_eq!(
+        layer.tile,
+        Tile {
+            pixels: PIXELS,
+            channels: VECTORS * S::LANES
+        }
+    );
     let out_len = digits * layer.output_len;
     assert!(input.len() >= digits * layer.products.windows.input_len + ByteConv::SLACK);
     let (short, add) = match (addend, &layer.shortcut) {
@@ -313,7 +332,11 @@ unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: b
             }
         }
         let (rows, quads) = (layer.windows.rows, layer.quads);
-        let inside = if S::SIGNED { 0..rows } else { layer.windows.inside[part.first / PIXELS].clone() };
+        let inside = if S::SIGNED {
+            0..rows
+        } else {
+            layer.windows.inside[part.first / PIXELS].clone()
+        };
         let first = (part.block * rows + inside.start) * quads;
         let mut weight = layer.weights.as_ptr().add(first * channels * QUAD);
         for row in inside {
@@ -435,10 +458,15 @@ unsafe fn dense<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         for four in 0..PIXELS * VECTORS / 4 {
             let mut vectors = [s.splat(0.0); 4];
             for (j, vector) in vectors.iter_mut().enumerate() {
-                let (i, v) = ((four * 4 + j) / VECTORS, j % VECTORS);
+                let (i, v) = ((four * 4 + j) / VECTORS, (four * 4 + j) % VECTORS);
                 *vector = s.mul_add(s.to_f32(sums[i][v]), scale[v], bias[v]);
             }
             s.store_bytes4(bytes.add(first + four * 4 * S::LANES), vectors);
+        }
+        for index in PIXELS * VECTORS / 4 * 4..PIXELS * VECTORS {
+            let (i, v) = (index / VECTORS, index % VECTORS);
+            let y = s.mul_add(s.to_f32(sums[i][v]), scale[v], bias[v]);
+            s.store_bytes(bytes.add(first + index * S::LANES), y);
         }
     }
 }
@@ -482,7 +510,13 @@ unsafe fn finish<S: Simd, const PIXELS: usize, const VECTORS: usize, const SMOOT
 /// # Safety
 /// A vector can be read `at` numbers after `add`, unless that is null.
 #[inline(always)]
-unsafe fn last<S: Simd, const SMOOTH: bool>(s: S, layer: &ByteConv, mut y: S::F32, add: *const f32, at: usize) -> S::F32 {
+unsafe fn last<S: Simd, const SMOOTH: bool>(
+    s: S,
+    layer: &ByteConv,
+    mut y: S::F32,
+    add: *const f32,
+    at: usize,
+) -> S::F32 {
     if !add.is_null() {
         // SAFETY: the caller vouches for the place.
         let add = unsafe { s.load(add.add(at)) };

@@ -38,7 +38,8 @@ impl Direct {
                 for ky in 0..rows {
                     for kx in 0..width {
                         let k = ((out / tile.channels) * rows + ky) * run + kx * input.depth + channel;
-                        weights[k * tile.channels + out % tile.channels] = spec.weight[spec.index(out, channel, ky, kx)];
+                        weights[k * tile.channels + out % tile.channels] =
+                            spec.weight[spec.index(out, channel, ky, kx)];
                     }
                 }
             }
@@ -86,7 +87,13 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     residual: Residual,
     output: &mut [f32],
 ) {
-    assert_eq!(layer.tile, Tile { pixels: PIXELS, channels: VECTORS * S::LANES });
+    assert_eq!(
+        layer.tile,
+        Tile {
+            pixels: PIXELS,
+            channels: VECTORS * S::LANES
+        }
+    );
     assert!(input.len() >= digits * layer.windows.input_len && output.len() >= digits * layer.output_len);
     residual.check(digits * layer.output_len);
     let (input, to) = (input.as_ptr(), output.as_mut_ptr());
@@ -118,9 +125,7 @@ unsafe fn sums<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         let input = input.add(part.digit * windows.input_len);
         let first = input.add(windows.starts[part.first]);
         match windows.steps {
-            Steps::Channels => {
-                rows::<S, PIXELS, VECTORS, true>(s, layer, part, first, |i| i * VECTORS * S::LANES)
-            }
+            Steps::Channels => rows::<S, PIXELS, VECTORS, true>(s, layer, part, first, |i| i * VECTORS * S::LANES),
             Steps::One => rows::<S, PIXELS, VECTORS, false>(s, layer, part, first, |i| i),
             Steps::Any => {
                 let starts = pixels::<PIXELS>(&windows.starts, part.first);

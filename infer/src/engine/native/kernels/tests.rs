@@ -306,7 +306,10 @@ fn check_byte_conv(mut spec: ByteConvSpec, size: [usize; 2], rounding: f32) {
             let found = convolve_bytes(kernels, &spec, size);
             let differing = found.iter().zip(&plain).filter(|(a, b)| a != b).count();
             assert!(found.iter().zip(&plain).all(|(a, b)| (a - b).abs() <= 1.0));
-            assert!(differing <= plain.len() / 500 + 1, "{kernels:?}: {differing} bytes differ");
+            assert!(
+                differing <= plain.len() / 500 + 1,
+                "{kernels:?}: {differing} bytes differ"
+            );
         }
     }
 }

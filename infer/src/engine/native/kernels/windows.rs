@@ -90,7 +90,11 @@ impl Windows {
         Windows {
             rows: spec.kernel[0],
             inside: inside(spec, input, output, tile.pixels),
-            runs: if by_rows { runs(spec, input, output) } else { vec![whole(spec, input)] },
+            runs: if by_rows {
+                runs(spec, input, output)
+            } else {
+                vec![whole(spec, input)]
+            },
             row: input.row(),
             input_len: input.len(),
             steps,
