@@ -168,9 +168,9 @@ fn fits(main: &ByteConvSpec, short: &ByteConvSpec) -> bool {
                 .sum::<f64>()
     };
     (0..main.conv.out_channels).all(|out| {
-        let ratio = f64::from(short.scale[out] / main.scale[out]);
+        let ratio = f64::from(short.scale[out] / main.scale[out]).abs();
         let sum = most(&short.conv, out);
-        sum.max(sum * ratio) <= MOST && most(&main.conv, out) <= f64::from(i32::MAX) - MOST
+        sum <= MOST && sum * ratio <= MOST && most(&main.conv, out) <= f64::from(i32::MAX) - MOST
     })
 }
 

@@ -11,6 +11,8 @@ use super::windows::{Part, Run, Skip, Steps, Tile, Windows, is_even, pixels};
 
 /// Bytes that go into one lane.
 const QUAD: usize = 4;
+/// Digits of a layer of one pixel that are computed at once.
+const DIGITS: usize = 4;
 /// Largest bias that keeps a quarter of a sum of 32 bits below 2^31.
 const MOST_BIAS: f32 = (1 << 30) as f32;
 /// Largest weight for which pairs of products fit in 16 bits.
@@ -64,7 +66,6 @@ impl ByteConv {
     pub fn new(spec: &ByteConvSpec, [input, short, output]: [&Map; 3], tile: Tile) -> ByteConv {
         let conv = &spec.conv;
         let pixels: Vec<usize> = output.pixels().collect();
-
         let (byte_scale, zero) = spec
             .quant
             .map_or((1.0, 0.0), |quant| (1.0 / quant.scale, f32::from(quant.zero)));
@@ -155,6 +156,10 @@ impl Products {
             windows.skip_nothing();
         }
         windows.check(quads * QUAD, ByteConv::SLACK);
+        assert_eq!(
+            windows.runs.iter().map(|run| run.len.div_ceil(QUAD)).sum::<usize>(),
+            quads
+        );
         Products {
             wide: weights.iter().any(|weight| weight.unsigned_abs() > NARROW),
             weights,
@@ -211,34 +216,24 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         floats,
         bytes,
     };
-    let pixels = layer.pixels.len();
-    for digit in 0..digits {
-        for block in 0..layer.bias.len() / layer.tile.channels {
-            for first in (0..pixels).step_by(PIXELS) {
-                let part = Part { digit, block, first };
-                // SAFETY: the checks of `ByteConv` hold the offsets inside a digit, the assertions the digits inside the slices.
-                unsafe {
-                    let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
-                    if let Some((shortcut, ratios)) = &layer.shortcut {
-                        sums = products::<S, PIXELS, VECTORS>(s, shortcut, part, places.short, sums);
-                        let ratios = ratios.as_ptr().add(block * layer.tile.channels);
-                        for v in 0..VECTORS {
-                            let ratio = s.load(ratios.add(v * S::LANES));
-                            for i in 0..PIXELS {
-                                sums[i][v] = s.to_i32(s.mul(s.to_f32(sums[i][v]), ratio));
-                            }
-                        }
-                    }
-                    let sums = products::<S, PIXELS, VECTORS>(s, &layer.products, part, places.input, sums);
-                    if layer.is_dense && places.add.is_null() {
-                        dense::<S, PIXELS, VECTORS>(s, layer, part, sums, places.bytes);
-                    } else if layer.is_smooth {
-                        finish::<S, PIXELS, VECTORS, true>(s, layer, part, sums, &places);
-                    } else {
-                        finish::<S, PIXELS, VECTORS, false>(s, layer, part, sums, &places);
-                    }
-                }
+    let mut done = 0;
+    // SAFETY: the checks of `ByteConv` hold the offsets inside a digit, the assertions hold the digits inside the slices.
+    unsafe {
+        if PIXELS == 1 && layer.shortcut.is_none() {
+            while done + DIGITS <= digits {
+                lone_pixels::<S, VECTORS>(s, layer, done, &places);
+                done += DIGITS;
             }
+        }
+        for mut part in layer
+            .products
+            .windows
+            .parts(layer.tile, digits - done, layer.bias.len())
+        {
+            part.digit += done;
+            let sums = shortcut::<S, PIXELS, VECTORS>(s, layer, part, places.short);
+            let sums = products::<S, PIXELS, VECTORS>(s, &layer.products, part, places.input, sums);
+            write::<S, PIXELS, VECTORS>(s, layer, part, sums, &places);
         }
     }
 }
@@ -250,6 +245,89 @@ struct Places {
     add: *const f32,
     floats: *mut f32,
     bytes: *mut u8,
+}
+
+/// What the sums of a part begin with.
+///
+/// # Safety
+/// The digit can be read after `input`, unless there is no shortcut.
+#[inline(always)]
+unsafe fn shortcut<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    s: S,
+    layer: &ByteConv,
+    part: Part,
+    input: *const u8,
+) -> [[S::I32; VECTORS]; PIXELS] {
+    let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
+    let Some((shortcut, ratios)) = &layer.shortcut else {
+        return sums;
+    };
+    // SAFETY: the caller vouches for the digit; the ratios hold whole blocks.
+    unsafe {
+        sums = products::<S, PIXELS, VECTORS>(s, shortcut, part, input, sums);
+        for v in 0..VECTORS {
+            let ratio = s.load(ratios.as_ptr().add(part.block * layer.tile.channels + v * S::LANES));
+            for i in 0..PIXELS {
+                sums[i][v] = s.to_i32(s.mul(s.to_f32(sums[i][v]), ratio));
+            }
+        }
+    }
+    sums
+}
+
+/// Layers of one pixel from `digit` on, as if the digits were pixels: weights are loaded once for all.
+///
+/// # Safety
+/// [`DIGITS`] digits can be read and written in those places that are not null.
+#[inline(always)]
+unsafe fn lone_pixels<S: Simd, const VECTORS: usize>(s: S, layer: &ByteConv, digit: usize, places: &Places) {
+    let products = &layer.products;
+    let windows = &products.windows;
+    for block in 0..layer.bias.len() / layer.tile.channels {
+        let part = Part { digit, block, first: 0 };
+        // SAFETY: the caller vouches for the digits.
+        unsafe {
+            let input = places.input.add(digit * windows.input_len + windows.starts[0]);
+            let none = [[s.splat_i32(0); VECTORS]; DIGITS];
+            let digits = |i| i * windows.input_len;
+            let sums = if products.wide && !S::QUADS {
+                rows::<S, DIGITS, VECTORS, true, false>(s, products, part, input, digits, none)
+            } else {
+                rows::<S, DIGITS, VECTORS, false, false>(s, products, part, input, digits, none)
+            };
+            for (i, sums) in sums.into_iter().enumerate() {
+                let part = Part {
+                    digit: digit + i,
+                    ..part
+                };
+                write::<S, 1, VECTORS>(s, layer, part, [sums], places);
+            }
+        }
+    }
+}
+
+/// Makes of the sums of a part what the layer says, and writes it.
+///
+/// # Safety
+/// The digit can be read and written in those places that are not null.
+#[inline(always)]
+unsafe fn write<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    s: S,
+    layer: &ByteConv,
+    part: Part,
+    sums: [[S::I32; VECTORS]; PIXELS],
+    places: &Places,
+) {
+    // SAFETY: the caller vouches for the places.
+    unsafe {
+        if layer.is_dense && places.add.is_null() {
+            dense::<S, PIXELS, VECTORS>(s, layer, part, sums, places.bytes);
+        } else if layer.is_smooth {
+            finish::<S, PIXELS, VECTORS, true>(s, layer, part, sums, places);
+        } else {
+            finish::<S, PIXELS, VECTORS, false>(s, layer, part, sums, places);
+        }
+    }
 }
 
 /// `sums` and the products of one part.

@@ -63,6 +63,7 @@ impl Direct {
     /// What [`run`] relies on: no window and no pixel reaches past its digit.
     fn check(&self, depth: usize) {
         self.windows.check(self.run, 0);
+        assert_eq!(self.windows.runs.iter().map(|run| run.len).sum::<usize>(), self.run);
         let pixel = self.pixels.iter().max().expect("an output has pixels");
         assert!(pixel + self.bias.len() <= self.output_len && self.bias.len() <= depth);
         assert_eq!(self.windows.starts.len(), self.pixels.len());

@@ -86,7 +86,8 @@ impl Windows {
             () if step(1) => Steps::One,
             () => Steps::Any,
         };
-        let by_rows = steps == Steps::Channels && tile.pixels == output.width;
+        // A run must be whole where four numbers are multiplied at once.
+        let by_rows = steps == Steps::Channels && tile.pixels == output.width && input.depth.is_multiple_of(4);
         Windows {
             rows: spec.kernel[0],
             inside: inside(spec, input, output, tile.pixels),
