@@ -25,7 +25,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use self::batcher::Batcher;
 use self::body::Bodies;
@@ -91,12 +91,9 @@ impl App {
 
     /// The routes, which can be called without a socket.
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/", get(page::page))
-            .route("/openapi.json", get(page::openapi))
-            .route("/metrics", get(metrics::metrics))
-            .route("/classify", post(classify::classify))
-            .merge(oip::routes())
+        let routes = routes().into_iter();
+        routes
+            .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
             .fallback(|| async { refusal::Refusal::NoSuchPage })
             .method_not_allowed_fallback(|| async { refusal::Refusal::WrongMethod })
             .layer(middleware::from_fn_with_state(self.clone(), observe))
@@ -111,6 +108,18 @@ impl App {
     fn is_stopping(&self) -> bool {
         self.0.stopping.load(Ordering::Relaxed)
     }
+}
+
+/// Everything that is served; openapi.json describes each.
+fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
+    let mut routes = vec![
+        ("/", get(page::page)),
+        ("/openapi.json", get(page::openapi)),
+        ("/metrics", get(metrics::metrics)),
+        ("/classify", post(classify::classify)),
+    ];
+    routes.extend(oip::routes());
+    routes
 }
 
 /// Counts every answer, and adds the headers that all have.
@@ -134,4 +143,20 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
     app.0.metrics.answered(route, response.status(), start.elapsed());
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn everything_served_is_described() {
+        let description: Value = serde_json::from_str(page::OPENAPI).unwrap();
+        let described = description["paths"].as_object().unwrap();
+        let served: Vec<&str> = routes().into_iter().map(|(path, _)| path).collect();
+        assert!(served.iter().all(|&path| described.contains_key(path)), "{served:?}");
+        assert_eq!(served.len(), described.len());
+    }
 }

@@ -1,6 +1,6 @@
 //! Files that we write: whole or not at all, and named by their SHA-256.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -12,7 +12,7 @@ pub const PREFIX: &str = ".threeblock-";
 ///
 /// # Errors
 /// When the folder is missing or not writable, or the disk is full; `path` is then as it was.
-pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -20,7 +20,14 @@ pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let mut file = builder.prefix(PREFIX).tempfile_in(folder)?;
+    // The error of the temporary file names that, of which nobody knows.
+    let mut file = builder.prefix(PREFIX).tempfile_in(folder).map_err(|error| {
+        let problem = match error.kind() {
+            ErrorKind::NotFound => "there is no folder".to_owned(),
+            kind => format!("{kind} in the folder"),
+        };
+        io::Error::new(error.kind(), format!("{problem} {}", folder.display()))
+    })?;
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())
@@ -48,7 +55,9 @@ mod tests {
     #[test]
     fn leaves_nothing_where_the_folder_is_missing() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(write(&folder.path().join("no/a"), b"one").is_err());
+        let missing = folder.path().join("no");
+        let error = write(&missing.join("a"), b"one").unwrap_err();
+        assert_eq!(error.to_string(), format!("there is no folder {}", missing.display()));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

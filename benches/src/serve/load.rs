@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 use super::{CLASSIFY, Client, INFER, RAW, Server, is_installed, picture, tensor};
-use crate::stats;
+use crate::{stats, workspace};
 
 /// Connections of each case.
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
@@ -35,41 +35,35 @@ struct Target<'a> {
 /// When wrk or a service is missing, or a service answers wrong.
 pub fn table(rounds: usize, seconds: u32) -> anyhow::Result<String> {
     ensure!(is_installed("wrk"), "wrk is missing: run `make setup`, or install it");
-    let (ours, python) = (Server::infer(&[])?, Server::python()?);
+    let int8 = workspace("models/digits.int8.onnx");
+    let int8 = format!("--model={}", int8.display());
+    let servers = [Server::infer(&[])?, Server::infer(&[&int8])?, Server::python()?];
     let (png, raw) = (picture()?, tensor()?);
-    let cases = [
-        ("PNG", CLASSIFY, CLASSIFY, "", &png),
-        ("raw", INFER, "/infer", RAW, &raw),
-    ];
+    let ours = [("PNG", CLASSIFY, "", &png), ("raw", INFER, RAW, &raw)];
+    let python = [("PNG", CLASSIFY, "", &png), ("raw", "/infer", "", &raw)];
     let mut table = String::from(
-        "| body | connections | infer serve, requests/s | p99 ms | Python, requests/s | p99 ms | x requests/s |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n",
+        "| body | connections | f32, requests/s | p99 ms | int8, requests/s | p99 ms | Python, requests/s | p99 ms \
+         | x Python, f32 | x Python, int8 |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
-    for (name, path, python_path, headers, body) in cases {
-        let ours = Target {
-            address: &ours.address,
+    for (ours, python) in ours.into_iter().zip(python) {
+        let targets = [(&servers[0], ours), (&servers[1], ours), (&servers[2], python)];
+        let targets = targets.map(|(server, (_, path, headers, body))| Target {
+            address: &server.address,
             path,
             headers,
             body,
-        };
-        let python = Target {
-            address: &python.address,
-            path: python_path,
-            headers: "",
-            body,
-        };
-        check(&ours)?;
-        check(&python)?;
+        });
+        targets.iter().try_for_each(check)?;
         for connections in CONNECTIONS {
-            let (mut a, mut b) = (Vec::new(), Vec::new());
-            for _ in 0..rounds {
-                a.push(wrk(&ours, connections, seconds)?);
-                b.push(wrk(&python, connections, seconds)?);
-            }
-            let ((a, a_p99), (b, b_p99)) = (summary(&a), summary(&b));
+            let [f32, int8, python] = in_turns(&targets, connections, rounds, seconds)?;
             table += &format!(
-                "| {name} | {connections} | {a:.0} | {a_p99:.2} | {b:.0} | {b_p99:.2} | {:.1} |\n",
-                a / b
+                "| {} | {connections} | {} | {} | {} | {:.1} | {:.1} |\n",
+                ours.0,
+                cells(f32),
+                cells(int8),
+                cells(python),
+                f32.0 / python.0,
+                int8.0 / python.0
             );
         }
     }
@@ -78,6 +72,27 @@ pub fn table(rounds: usize, seconds: u32) -> anyhow::Result<String> {
         std::thread::available_parallelism()?
     );
     Ok(table)
+}
+
+/// Requests a second and the 99th percentile in milliseconds, as a table has them.
+fn cells((requests, p99): (f64, f64)) -> String {
+    format!("{requests:.0} | {p99:.2}")
+}
+
+/// [`summary`] of each target.
+fn in_turns<const N: usize>(
+    targets: &[Target; N],
+    connections: usize,
+    rounds: usize,
+    seconds: u32,
+) -> anyhow::Result<[(f64, f64); N]> {
+    let mut turns = [const { Vec::new() }; N];
+    for _ in 0..rounds {
+        for (turns, target) in turns.iter_mut().zip(targets) {
+            turns.push(wrk(target, connections, seconds)?);
+        }
+    }
+    Ok(turns.map(|turns| summary(&turns)))
 }
 
 /// The service reads the seven.

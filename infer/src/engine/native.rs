@@ -305,10 +305,18 @@ impl Arena {
             }
             (None, Some(add)) if !bytes_of(add) => {
                 let [add, output] = disjoint(floats, [add, output]);
-                kernels.conv_bytes(layer, n, &bytes[input.range()], Addend::Floats(add), Output::Floats(output));
+                kernels.conv_bytes(
+                    layer,
+                    n,
+                    &bytes[input.range()],
+                    Addend::Floats(add),
+                    Output::Floats(output),
+                );
             }
             (None, add) => {
-                let addend = add.as_ref().map_or(Addend::None, |add| Addend::Bytes(&bytes[add.range()]));
+                let addend = add
+                    .as_ref()
+                    .map_or(Addend::None, |add| Addend::Bytes(&bytes[add.range()]));
                 let output = Output::Floats(&mut floats[output.range()]);
                 kernels.conv_bytes(layer, n, &bytes[input.range()], addend, output);
             }

@@ -21,6 +21,8 @@ use super::refusal::Refusal;
 use super::timing::{Stage, Timing};
 use crate::{Answer, Prediction, Reading, numbers, prediction};
 
+/// Pictures with at most so many pixels are read at once: to wake another thread would take as long.
+const TINY: u64 = 100_000;
 /// Pictures with more pixels are read one at a time.
 const LARGE: u64 = 2_000_000;
 
@@ -48,17 +50,21 @@ pub async fn classify(
     timing.set(Stage::Receive, start.elapsed());
 
     let picture = picture(&headers, &body.bytes).await?;
-    let size = match glyph::pixels(&picture) {
-        Some(pixels) if pixels > LARGE => Size::Large,
-        _ => Size::Small,
-    };
+    let pixels = glyph::pixels(&picture);
     // The body goes with the work, so that its memory is counted until it is free.
-    let read = app.0.front.run(size, move || {
+    let work = move || {
         let _body = body;
         read(&picture, asked)
-    });
-    let (work, waited) = read.await?;
-    timing.set(Stage::Wait, waited);
+    };
+    let work = match pixels {
+        Some(..=TINY) => work(),
+        _ => {
+            let size = if pixels > Some(LARGE) { Size::Large } else { Size::Small };
+            let (work, waited) = app.0.front.run(size, work).await?;
+            timing.set(Stage::Wait, waited);
+            work
+        }
+    };
     work.stages
         .into_iter()
         .for_each(|(stage, time)| timing.set(stage, time));

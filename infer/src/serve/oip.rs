@@ -5,12 +5,12 @@ mod call;
 
 use std::time::Instant;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get, post};
 use models::CLASSES;
 use serde_json::{Value, json};
 
@@ -25,14 +25,15 @@ const MODEL: &str = "digits";
 /// Reading bodies up to this size takes no time worth a thread.
 const SMALL: usize = 64 << 10;
 
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/v2", get(server))
-        .route("/v2/health/live", get(live))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{model}", get(metadata))
-        .route("/v2/models/{model}/ready", get(model_ready))
-        .route("/v2/models/{model}/infer", post(infer))
+pub fn routes() -> [(&'static str, MethodRouter<App>); 6] {
+    [
+        ("/v2", get(server)),
+        ("/v2/health/live", get(live)),
+        ("/v2/health/ready", get(ready)),
+        ("/v2/models/{model}", get(metadata)),
+        ("/v2/models/{model}/ready", get(model_ready)),
+        ("/v2/models/{model}/infer", post(infer)),
+    ]
 }
 
 async fn server() -> Json<Value> {

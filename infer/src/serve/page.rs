@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("../../web/index.html");
-const OPENAPI: &str = include_str!("../../web/openapi.json");
+pub const OPENAPI: &str = include_str!("../../web/openapi.json");
 
 /// Only the page's own script and style run, and they talk to nobody but this server.
 static POLICY: LazyLock<String> = LazyLock::new(|| {

@@ -164,13 +164,17 @@ impl Coarse {
             in_vectors(|| {
                 for row in band.chunks_exact(width) {
                     for (sum, &level) in sums.iter_mut().zip(row) {
-                        *sum += u32::from(level);
+                        *sum += i32::from(level);
                     }
                 }
             });
-            let rows = band.len() / width;
-            let mean = |sums: &[u32]| sums.iter().sum::<u32>() as f32 / (rows * sums.len()) as f32;
-            levels.extend(sums.chunks(cell).map(mean));
+            let pixels = |columns: usize| (band.len() / width * columns) as f32;
+            let (whole, rest) = sums.split_at(width / cell * cell);
+            let (whole, n) = (whole.chunks_exact(cell), pixels(cell));
+            levels.extend(whole.map(|sums| sums.iter().sum::<i32>() as f32 / n));
+            if !rest.is_empty() {
+                levels.push(rest.iter().sum::<i32>() as f32 / pixels(rest.len()));
+            }
         }
         Coarse {
             width: columns,
@@ -191,7 +195,10 @@ impl Coarse {
             for other in band.chunks_exact(self.width) {
                 row.iter_mut().zip(other).for_each(|(a, &b)| *a = pick(*a, b));
             }
-            picks.extend(row.chunks(side).map(|square| square.iter().copied().fold(square[0], &pick)));
+            picks.extend(
+                row.chunks(side)
+                    .map(|square| square.iter().copied().fold(square[0], &pick)),
+            );
         }
         picks.iter().all(|pick| *pick == picks[0]).then_some(picks[0])
     }
@@ -346,7 +353,13 @@ mod tests {
         for (pen, paper) in [(40, 200), (200, 40)] {
             let drawn = GrayImage::from_fn(100, 60, |x, _| Luma([if stroke(x) { pen } else { paper }]));
             let ink = ink(drawn);
-            let expected = |x| if stroke(x) { share(f32::from(paper.max(255 - paper)), pen.min(255 - pen)) } else { 0 };
+            let expected = |x| {
+                if stroke(x) {
+                    share(f32::from(paper.max(255 - paper)), pen.min(255 - pen))
+                } else {
+                    0
+                }
+            };
             assert!(ink.enumerate_pixels().all(|(x, _, level)| level.0[0] == expected(x)));
         }
         // A dark half is not drawn on the other.

@@ -96,7 +96,9 @@ impl Crop {
             // The greatest level and not the mean, in which a pen thinner than a cell would vanish.
             let (most, others) = band.split_at_mut(width);
             for row in others.chunks_exact(width) {
-                most.iter_mut().zip(row).for_each(|(most, &level)| *most = level.max(*most));
+                most.iter_mut()
+                    .zip(row)
+                    .for_each(|(most, &level)| *most = level.max(*most));
             }
             match cell {
                 1 => cells[1..=width].copy_from_slice(most),
@@ -125,7 +127,12 @@ impl Crop {
         let rows: Vec<[f32; FINE_BOX]> = rows.collect();
         let inked = |y| {
             let place = Between::new(source(y, height, ink_height), self.height);
-            inked(&rows[place.first], &rows[place.second], place.part, threshold)
+            inked(
+                &rows[usize::from(place.first)],
+                &rows[usize::from(place.second)],
+                place.part,
+                threshold,
+            )
         };
         Fine {
             width,
@@ -136,8 +143,7 @@ impl Crop {
 
 /// The levels in a box row by row, without the `others`.
 fn cut_out<'a>(ink: &GrayImage, bounds: &Rect, others: impl IntoIterator<Item = &'a Run>) -> Vec<u8> {
-    let [left, top, width, height] =
-        [bounds.left, bounds.top, bounds.width, bounds.height].map(|value| value as usize);
+    let [left, top, width, height] = [bounds.left, bounds.top, bounds.width, bounds.height].map(|value| value as usize);
     let mut levels = Vec::with_capacity(width * height);
     for row in ink.chunks_exact(ink.width() as usize).skip(top).take(height) {
         levels.extend_from_slice(&row[left..left + width]);
@@ -155,8 +161,8 @@ fn cut_out<'a>(ink: &GrayImage, bounds: &Rect, others: impl IntoIterator<Item = 
 
 /// A place between the centres of two cells, which are counted from 0.
 struct Between {
-    first: usize,
-    second: usize,
+    first: u8,
+    second: u8,
     /// How far it is on its way from the first to the second.
     part: f32,
 }
@@ -164,20 +170,26 @@ struct Between {
 impl Between {
     fn new(place: f32, cells: usize) -> Between {
         let place = place.max(0.0);
-        let first = (place as usize).min(cells - 1);
+        let last = (cells - 1) as u8;
+        let first = (place as u8).min(last);
         Between {
             first,
-            second: (first + 1).min(cells - 1),
-            part: place - first as f32,
+            second: first.saturating_add(1).min(last),
+            part: place - f32::from(first),
         }
     }
 }
 
 /// The levels of a row of cells at the columns of a fine picture.
 fn stretched(row: &[u8], columns: &[Between]) -> [f32; FINE_BOX] {
+    // There are never more cells than bytes can count, so that no index is out of bounds.
+    let mut cells = [0.0; 256];
+    for (cell, &level) in cells.iter_mut().zip(row) {
+        *cell = f32::from(level);
+    }
     let mut levels = [0.0; FINE_BOX];
     for (level, column) in levels.iter_mut().zip(columns) {
-        let (first, second) = (f32::from(row[column.first]), f32::from(row[column.second]));
+        let (first, second) = (cells[usize::from(column.first)], cells[usize::from(column.second)]);
         *level = first + (second - first) * column.part;
     }
     levels
@@ -191,7 +203,8 @@ fn inked(above: &[f32; FINE_BOX], below: &[f32; FINE_BOX], part: f32, threshold:
         let is_ink = |at: usize| above[at] + (below[at] - above[at]) * part >= threshold;
         (0..LANES).map(|at| u32::from(is_ink(at)) << at).sum()
     });
-    bits.zip((0..).step_by(LANES)).fold(0, |row, (bits, at)| row | u128::from(bits) << at)
+    bits.zip((0..).step_by(LANES))
+        .fold(0, |row, (bits, at)| row | u128::from(bits) << at)
 }
 
 /// A digit in black and white, [`FINE`] times as large as it will be.
@@ -213,7 +226,10 @@ impl Fine {
         let above = iter::once(&0).chain(&self.rows);
         let below = self.rows.iter().chain(iter::once(&0));
         let across: u32 = self.rows.iter().map(|row| (row ^ row << 1).count_ones()).sum();
-        let down: u32 = above.zip(below).map(|(above, below)| (above ^ below).count_ones()).sum();
+        let down: u32 = above
+            .zip(below)
+            .map(|(above, below)| (above ^ below).count_ones())
+            .sum();
         // Stairs of pixels are longer than the slanted edge, by 4 / pi in the mean of all directions.
         (across + down) as f32 * std::f32::consts::FRAC_PI_4
     }
@@ -240,14 +256,33 @@ impl Fine {
     }
 }
 
+/// How much ink there is in each [`FINE`] columns of as many rows: in the first, the third and so on, and in those between.
+fn counts(rows: &[u128]) -> ([u8; 16], [u8; 16]) {
+    const PAIRS: u128 = u128::MAX / 0b11;
+    const FOURS: u128 = u128::MAX / 0b101;
+    const EIGHTS: u128 = u128::MAX / 0b1_0001;
+    let (mut even, mut odd) = (0, 0);
+    for &row in rows {
+        // Neighbouring bits, and then neighbouring sums, are added all at once.
+        let pairs = (row & PAIRS) + (row >> 1 & PAIRS);
+        let fours = (pairs & FOURS) + (pairs >> 2 & FOURS);
+        even += fours & EIGHTS;
+        odd += fours >> 4 & EIGHTS;
+    }
+    (u128::to_le_bytes(even), u128::to_le_bytes(odd))
+}
+
 /// Shares of ink become levels, and the centre of mass comes as near to [`CENTER`] as whole pixels allow.
 fn centered(fine: &Fine) -> Digit {
     let (width, height) = (fine.width / FINE, fine.rows.len() / FINE);
     let mut levels = vec![0u32; width * height];
     for (levels, rows) in levels.chunks_exact_mut(width).zip(fine.rows.chunks_exact(FINE)) {
-        for (x, level) in levels.iter_mut().enumerate() {
-            let inked = |row: &u128| ((row >> (FINE * x)) as u32 % (1 << FINE)).count_ones();
-            *level = rows.iter().map(inked).sum();
+        let (even, odd) = counts(rows);
+        for (levels, (even, odd)) in levels.chunks_mut(2).zip(even.into_iter().zip(odd)) {
+            levels
+                .iter_mut()
+                .zip([even, odd])
+                .for_each(|(level, count)| *level = count.into());
         }
     }
     let (mut mass, mut mass_x, mut mass_y) = (0, 0, 0);

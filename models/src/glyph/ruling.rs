@@ -62,8 +62,8 @@ fn runs(ink: &GrayImage, threshold: u8, axis: Axis) -> Vec<Option<(usize, usize)
         }
         (best.1 - best.0 >= least).then_some(best)
     };
-    // A run cannot be so long and step over all of these.
-    let may_be_ruled = |line| (least - 1..length).step_by(least).any(|along| is_ink(line, along));
+    // So long a run covers all of the middle.
+    let may_be_ruled = |line| (length - least..least).all(|along| is_ink(line, along));
     (0..n)
         .map(|line| may_be_ruled(line).then(|| longest(line)).flatten())
         .collect()

@@ -161,12 +161,16 @@ fn fits(main: &ByteConvSpec, short: &ByteConvSpec) -> bool {
     let most = |conv: &ConvSpec<i8>, out: usize| {
         let part = conv.weight.len() / conv.out_channels;
         let weights = &conv.weight[out * part..][..part];
-        255.0 * weights.iter().map(|weight| f64::from(weight.unsigned_abs())).sum::<f64>()
+        255.0
+            * weights
+                .iter()
+                .map(|weight| f64::from(weight.unsigned_abs()))
+                .sum::<f64>()
     };
     (0..main.conv.out_channels).all(|out| {
-        let ratio = f64::from(short.scale[out] / main.scale[out]);
+        let ratio = f64::from(short.scale[out] / main.scale[out]).abs();
         let sum = most(&short.conv, out);
-        sum.max(sum * ratio) <= MOST && most(&main.conv, out) <= f64::from(i32::MAX) - MOST
+        sum <= MOST && sum * ratio <= MOST && most(&main.conv, out) <= f64::from(i32::MAX) - MOST
     })
 }
 

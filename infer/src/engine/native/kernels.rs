@@ -1,8 +1,8 @@
-//! The kernels as a ladder: [`plain`] first, then the same three algorithms over vectors of rising width. [`Kernels::select`]
+//! The kernels as a ladder: [`plain`] first, then the same algorithms over vectors of rising width. [`Kernels::select`]
 //! chooses the step at run time. All `unsafe` of the workspace is in this folder.
 //!
-//! An algorithm is written once over the trait [`Simd`](simd::Simd) ([`direct`], [`winograd`], [`linear`]); a macro below
-//! compiles it for each instruction set.
+//! An algorithm is written once over the trait [`Simd`](simd::Simd) ([`direct`], [`winograd`], [`linear`] for floats, [`bytes`]
+//! and [`quantize`] for int8; [`windows`] says where the direct ones read); a macro below compiles it for each instruction set.
 #![allow(unsafe_code)] // Loads, stores and instruction sets; each block says why it is sound.
 #![allow(clippy::needless_range_loop)] // Indices are those of the formulas.
 
@@ -192,7 +192,7 @@ impl Kernels {
         } else if self.uses_winograd(spec) {
             Conv::Winograd(Winograd::new(spec, input, output, self.tiles()))
         } else {
-            Conv::Direct(Direct::new(spec, input, output))
+            Conv::Direct(Direct::new(spec, input, output, self.tile(output)))
         }
     }
 
@@ -220,7 +220,13 @@ impl Kernels {
                         Addend::Bytes(bytes) => Addend::Bytes(&bytes[digit * short.len()..]),
                     };
                     let input = &input[digit * from.len()..];
-                    plain::byte_conv(spec, [from, short, to], input, addend, &mut output.from(digit * to.len()));
+                    plain::byte_conv(
+                        spec,
+                        [from, short, to],
+                        input,
+                        addend,
+                        &mut output.from(digit * to.len()),
+                    );
                 }
             }
             Bytes::Direct(layer) => self.direct_bytes(layer, digits, input, addend, output),
@@ -250,10 +256,10 @@ impl Kernels {
         }
     }
 
-    /// Tiles that Winograd's convolution takes at once: a full block of pixels and one of four.
+    /// Tiles that go through the stages of Winograd's convolution together.
     fn tiles(self) -> usize {
         if matches!(self.0, KernelKind::Avx512 | KernelKind::Avx512Vnni) {
-            18
+            16
         } else {
             10
         }
@@ -342,17 +348,26 @@ impl Conv {
 
 /// Compiles every algorithm for every instruction set, and calls the one that `Kernels` stands for.
 ///
-/// `instruction set => (its features), its vectors, lanes, pixels and vectors of each tile`
+/// `instruction set => (its features), its vectors, lanes, pixels and vectors of each tile of direct convolution,
+/// tiles that Winograd's multiplies at once`
 macro_rules! dispatch {
     ($($(#[$when:meta])* $kind:ident => ($($feature:literal)?), $simd:expr, $lanes:literal,
-        [$pixels:literal x $vectors:literal $(, $more_pixels:literal x $more_vectors:literal)*];)*) => {
+        [$pixels:literal x $vectors:literal $(, $more_pixels:literal x $more_vectors:literal)*], $tiles:literal;)*) => {
         impl Kernels {
             fn direct(self, layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
                 match self.0 {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
                         fn entry(layer: &Direct, digits: usize, input: &[f32], add: Residual, output: &mut [f32]) {
-                            direct::run::<_, { if $lanes == 16 { 14 } else { $pixels } }, $vectors>($simd, layer, digits, input, add, output);
+                            let tile = layer.tile();
+                            match (tile.pixels, tile.channels / $lanes) {
+                                (1, $vectors) => direct::run::<_, 1, $vectors>($simd, layer, digits, input, add, output),
+                                ($pixels, $vectors) => direct::run::<_, $pixels, $vectors>($simd, layer, digits, input, add, output),
+                                $(($more_pixels, $more_vectors) => {
+                                    direct::run::<_, $more_pixels, $more_vectors>($simd, layer, digits, input, add, output)
+                                })*
+                                _ => unreachable!("no layer is packed for {tile:?}"),
+                            }
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
@@ -382,7 +397,7 @@ macro_rules! dispatch {
                             output: &mut [f32],
                             scratch: &mut [f32],
                         ) {
-                            winograd::run::<_, { if $lanes == 16 { 14 } else { $pixels } }, $vectors>($simd, layer, digits, input, add, output, scratch);
+                            winograd::run::<_, $tiles, $vectors>($simd, layer, digits, input, add, output, scratch);
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
                         #[allow(unused_unsafe)]
@@ -397,11 +412,14 @@ macro_rules! dispatch {
                     $($(#[$when])* KernelKind::$kind => {
                         $(#[target_feature(enable = $feature)])?
                         fn entry(layer: &ByteConv, digits: usize, input: &[u8], addend: Addend, output: Output) {
-                            match layer.tile() {
-                                Tile { pixels: 1, .. } => bytes::run::<_, 1, $vectors>($simd, layer, digits, input, addend, output),
-                                Tile { pixels: $pixels, .. } => bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, addend, output),
-                                $(Tile { pixels: $more_pixels, .. } => bytes::run::<_, $more_pixels, $more_vectors>($simd, layer, digits, input, addend, output),)*
-                                tile => unreachable!("no layer is packed for {tile:?}"),
+                            let tile = layer.tile();
+                            match (tile.pixels, tile.channels / $lanes) {
+                                (1, $vectors) => bytes::run::<_, 1, $vectors>($simd, layer, digits, input, addend, output),
+                                ($pixels, $vectors) => bytes::run::<_, $pixels, $vectors>($simd, layer, digits, input, addend, output),
+                                $(($more_pixels, $more_vectors) => {
+                                    bytes::run::<_, $more_pixels, $more_vectors>($simd, layer, digits, input, addend, output)
+                                })*
+                                _ => unreachable!("no layer is packed for {tile:?}"),
                             }
                         }
                         // SAFETY: `select` hands out only what this CPU can run.
@@ -483,19 +501,19 @@ macro_rules! dispatch {
 }
 
 dispatch! {
-    Portable => (), portable::Portable, 8, [2 x 2];
+    Portable => (), portable::Portable, 8, [2 x 2], 2;
     #[cfg(target_arch = "x86_64")]
-    Avx2 => ("avx2,fma"), avx2::Avx2::new(), 8, [6 x 2];
+    Avx2 => ("avx2,fma"), avx2::Avx2::new(), 8, [6 x 2], 6;
     #[cfg(target_arch = "x86_64")]
-    AvxVnni => ("avx2,fma,avxvnni"), avx2::Avx2::with_vnni(), 8, [6 x 2];
+    AvxVnni => ("avx2,fma,avxvnni"), avx2::Avx2::with_vnni(), 8, [6 x 2], 6;
     #[cfg(target_arch = "x86_64")]
-    Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 16, [28 x 1, 14 x 2, 7 x 4];
+    Avx512 => ("avx512f,avx512bw"), avx512::Avx512::new(), 16, [14 x 1, 14 x 2, 7 x 4], 16;
     #[cfg(target_arch = "x86_64")]
-    Avx512Vnni => ("avx512f,avx512bw,avx512vnni"), avx512::Avx512::with_vnni(), 16, [28 x 1, 14 x 2, 7 x 4];
+    Avx512Vnni => ("avx512f,avx512bw,avx512vnni"), avx512::Avx512::with_vnni(), 16, [28 x 1, 14 x 2, 7 x 4], 16;
     #[cfg(target_arch = "aarch64")]
-    Neon => ("neon"), neon::Neon::new(), 4, [6 x 4];
+    Neon => ("neon"), neon::Neon::new(), 4, [6 x 4], 6;
     #[cfg(target_arch = "aarch64")]
-    NeonDotprod => ("neon,dotprod"), neon::Neon::with_dotprod(), 4, [6 x 4];
+    NeonDotprod => ("neon,dotprod"), neon::Neon::with_dotprod(), 4, [6 x 4], 6;
     #[cfg(target_arch = "aarch64")]
-    NeonI8mm => ("neon,i8mm"), neon::Neon::with_i8mm(), 4, [6 x 4];
+    NeonI8mm => ("neon,i8mm"), neon::Neon::with_i8mm(), 4, [6 x 4], 6;
 }

@@ -116,7 +116,13 @@ impl Plan {
                 Step {
                     name: node.name.clone(),
                     products: products(&node.op, &output.map),
-                    work: work(&node.op, kernels, &input.map, add.as_ref().map(|add| &add.map), &output.map),
+                    work: work(
+                        &node.op,
+                        kernels,
+                        &input.map,
+                        add.as_ref().map(|add| &add.map),
+                        &output.map,
+                    ),
                     input,
                     add,
                     output,
@@ -173,7 +179,9 @@ impl Work {
 fn work(op: &Op, kernels: Kernels, input: &Map, add: Option<&Map>, output: &Map) -> Work {
     match op {
         Op::Conv(spec) => Work::Conv(Box::new(kernels.pack(spec, input, output))),
-        Op::ByteConv(spec) => Work::Bytes(Box::new(kernels.pack_bytes(spec, [input, add.unwrap_or(input), output]))),
+        Op::ByteConv(spec) => Work::Bytes(Box::new(
+            kernels.pack_bytes(spec, [input, add.unwrap_or(input), output]),
+        )),
         Op::Linear(spec) => Work::Linear(Box::new(kernels.pack_linear(spec, input, output))),
         Op::Quantize(quant) => Work::Quantize(*quant),
         Op::Affine { scale, shift } => {

@@ -7,10 +7,12 @@ use super::activation::activate;
 use super::map::Map;
 use super::simd::Simd;
 use super::spec::{Addend, ByteConvSpec, ConvSpec, Output};
-use super::windows::{Run, Skip, Steps, Tile, Windows, is_even};
+use super::windows::{Part, Run, Skip, Steps, Tile, Windows, is_even, pixels};
 
 /// Bytes that go into one lane.
 const QUAD: usize = 4;
+/// Digits of a layer of one pixel that are computed at once.
+const DIGITS: usize = 4;
 /// Largest bias that keeps a quarter of a sum of 32 bits below 2^31.
 const MOST_BIAS: f32 = (1 << 30) as f32;
 /// Largest weight for which pairs of products fit in 16 bits.
@@ -64,8 +66,9 @@ impl ByteConv {
     pub fn new(spec: &ByteConvSpec, [input, short, output]: [&Map; 3], tile: Tile) -> ByteConv {
         let conv = &spec.conv;
         let pixels: Vec<usize> = output.pixels().collect();
-
-        let (byte_scale, zero) = spec.quant.map_or((1.0, 0.0), |quant| (1.0 / quant.scale, f32::from(quant.zero)));
+        let (byte_scale, zero) = spec
+            .quant
+            .map_or((1.0, 0.0), |quant| (1.0 / quant.scale, f32::from(quant.zero)));
         let is_smooth = matches!(conv.activation, Some(Activation::Sigmoid | Activation::Tanh));
         let (factor, shift) = if is_smooth { (1.0, 0.0) } else { (byte_scale, zero) };
         let whole = |values: &[f32], shift: f32| {
@@ -74,10 +77,17 @@ impl ByteConv {
             values
         };
         let shortcut = spec.shortcut.as_ref().map(|shortcut| {
-            let ratios = shortcut.scale.iter().zip(&spec.scale).map(|(short, scale)| short / scale);
+            let ratios = shortcut
+                .scale
+                .iter()
+                .zip(&spec.scale)
+                .map(|(short, scale)| short / scale);
             let mut ratios: Vec<f32> = ratios.collect();
             ratios.resize(conv.out_channels.next_multiple_of(tile.channels), 0.0);
-            (Products::new(&shortcut.conv, shortcut.zero, short, output, tile), ratios)
+            (
+                Products::new(&shortcut.conv, shortcut.zero, short, output, tile),
+                ratios,
+            )
         });
         let (scale, bias) = (whole(&spec.scale, 0.0), whole(&conv.bias, shift));
         let is_cut = spec.quant.is_some() && !is_smooth && (conv.activation.is_none() || zero == 0.0);
@@ -93,7 +103,11 @@ impl ByteConv {
             activation: conv.activation,
             byte_scale,
             zero,
-            floor: if conv.activation.is_none() { f32::NEG_INFINITY } else { zero },
+            floor: if conv.activation.is_none() {
+                f32::NEG_INFINITY
+            } else {
+                zero
+            },
             is_bytes: spec.quant.is_some(),
             tile,
             is_dense: is_cut && is_small && is_even,
@@ -142,6 +156,10 @@ impl Products {
             windows.skip_nothing();
         }
         windows.check(quads * QUAD, ByteConv::SLACK);
+        assert_eq!(
+            windows.runs.iter().map(|run| run.len.div_ceil(QUAD)).sum::<usize>(),
+            quads
+        );
         Products {
             wide: weights.iter().any(|weight| weight.unsigned_abs() > NARROW),
             weights,
@@ -165,7 +183,13 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     addend: Addend,
     output: Output,
 ) {
-    assert_eq!(layer.tile, Tile { pixels: PIXELS, channels: VECTORS * S::LANES });
+    assert_eq!(
+        layer.tile,
+        Tile {
+            pixels: PIXELS,
+            channels: VECTORS * S::LANES
+        }
+    );
     let out_len = digits * layer.output_len;
     assert!(input.len() >= digits * layer.products.windows.input_len + ByteConv::SLACK);
     let (short, add) = match (addend, &layer.shortcut) {
@@ -192,34 +216,24 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         floats,
         bytes,
     };
-    let pixels = layer.pixels.len();
-    for digit in 0..digits {
-        for block in 0..layer.bias.len() / layer.tile.channels {
-            for first in (0..pixels).step_by(PIXELS) {
-                let part = Part { digit, block, first };
-                // SAFETY: the checks of `ByteConv` hold the offsets inside a digit, the assertions the digits inside the slices.
-                unsafe {
-                    let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
-                    if let Some((shortcut, ratios)) = &layer.shortcut {
-                        sums = products::<S, PIXELS, VECTORS>(s, shortcut, part, places.short, sums);
-                        let ratios = ratios.as_ptr().add(block * layer.tile.channels);
-                        for v in 0..VECTORS {
-                            let ratio = s.load(ratios.add(v * S::LANES));
-                            for i in 0..PIXELS {
-                                sums[i][v] = s.to_i32(s.mul(s.to_f32(sums[i][v]), ratio));
-                            }
-                        }
-                    }
-                    let sums = products::<S, PIXELS, VECTORS>(s, &layer.products, part, places.input, sums);
-                    if layer.is_dense && places.add.is_null() {
-                        dense::<S, PIXELS, VECTORS>(s, layer, part, sums, places.bytes);
-                    } else if layer.is_smooth {
-                        finish::<S, PIXELS, VECTORS, true>(s, layer, part, sums, &places);
-                    } else {
-                        finish::<S, PIXELS, VECTORS, false>(s, layer, part, sums, &places);
-                    }
-                }
+    let mut done = 0;
+    // SAFETY: the checks of `ByteConv` hold the offsets inside a digit, the assertions hold the digits inside the slices.
+    unsafe {
+        if PIXELS == 1 && layer.shortcut.is_none() {
+            while done + DIGITS <= digits {
+                lone_pixels::<S, VECTORS>(s, layer, done, &places);
+                done += DIGITS;
             }
+        }
+        for mut part in layer
+            .products
+            .windows
+            .parts(layer.tile, digits - done, layer.bias.len())
+        {
+            part.digit += done;
+            let sums = shortcut::<S, PIXELS, VECTORS>(s, layer, part, places.short);
+            let sums = products::<S, PIXELS, VECTORS>(s, &layer.products, part, places.input, sums);
+            write::<S, PIXELS, VECTORS>(s, layer, part, sums, &places);
         }
     }
 }
@@ -233,18 +247,87 @@ struct Places {
     bytes: *mut u8,
 }
 
-/// A block of pixels, of which `first` is the first, by a block of channels.
-#[derive(Clone, Copy)]
-struct Part {
-    digit: usize,
-    block: usize,
-    first: usize,
+/// What the sums of a part begin with.
+///
+/// # Safety
+/// The digit can be read after `input`, unless there is no shortcut.
+#[inline(always)]
+unsafe fn shortcut<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    s: S,
+    layer: &ByteConv,
+    part: Part,
+    input: *const u8,
+) -> [[S::I32; VECTORS]; PIXELS] {
+    let mut sums = [[s.splat_i32(0); VECTORS]; PIXELS];
+    let Some((shortcut, ratios)) = &layer.shortcut else {
+        return sums;
+    };
+    // SAFETY: the caller vouches for the digit; the ratios hold whole blocks.
+    unsafe {
+        sums = products::<S, PIXELS, VECTORS>(s, shortcut, part, input, sums);
+        for v in 0..VECTORS {
+            let ratio = s.load(ratios.as_ptr().add(part.block * layer.tile.channels + v * S::LANES));
+            for i in 0..PIXELS {
+                sums[i][v] = s.to_i32(s.mul(s.to_f32(sums[i][v]), ratio));
+            }
+        }
+    }
+    sums
 }
 
-/// The pixels of a part; the last block names its last pixel several times.
+/// Layers of one pixel from `digit` on, as if the digits were pixels: weights are loaded once for all.
+///
+/// # Safety
+/// [`DIGITS`] digits can be read and written in those places that are not null.
 #[inline(always)]
-fn pixels<const PIXELS: usize>(places: &[usize], first: usize) -> [usize; PIXELS] {
-    std::array::from_fn(|i| places[(first + i).min(places.len() - 1)])
+unsafe fn lone_pixels<S: Simd, const VECTORS: usize>(s: S, layer: &ByteConv, digit: usize, places: &Places) {
+    let products = &layer.products;
+    let windows = &products.windows;
+    for block in 0..layer.bias.len() / layer.tile.channels {
+        let part = Part { digit, block, first: 0 };
+        // SAFETY: the caller vouches for the digits.
+        unsafe {
+            let input = places.input.add(digit * windows.input_len + windows.starts[0]);
+            let none = [[s.splat_i32(0); VECTORS]; DIGITS];
+            let digits = |i| i * windows.input_len;
+            let sums = if products.wide && !S::QUADS {
+                rows::<S, DIGITS, VECTORS, true, false>(s, products, part, input, digits, none)
+            } else {
+                rows::<S, DIGITS, VECTORS, false, false>(s, products, part, input, digits, none)
+            };
+            for (i, sums) in sums.into_iter().enumerate() {
+                let part = Part {
+                    digit: digit + i,
+                    ..part
+                };
+                write::<S, 1, VECTORS>(s, layer, part, [sums], places);
+            }
+        }
+    }
+}
+
+/// Makes of the sums of a part what the layer says, and writes it.
+///
+/// # Safety
+/// The digit can be read and written in those places that are not null.
+#[inline(always)]
+unsafe fn write<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+    s: S,
+    layer: &ByteConv,
+    part: Part,
+    sums: [[S::I32; VECTORS]; PIXELS],
+    places: &Places,
+) {
+    // SAFETY: the caller vouches for the places.
+    unsafe {
+        if layer.is_dense && places.add.is_null() {
+            dense::<S, PIXELS, VECTORS>(s, layer, part, sums, places.bytes);
+        } else if layer.is_smooth {
+            finish::<S, PIXELS, VECTORS, true>(s, layer, part, sums, places);
+        } else {
+            finish::<S, PIXELS, VECTORS, false>(s, layer, part, sums, places);
+        }
+    }
 }
 
 /// `sums` and the products of one part.
@@ -327,7 +410,11 @@ unsafe fn rows<S: Simd, const PIXELS: usize, const VECTORS: usize, const WIDE: b
             }
         }
         let (rows, quads) = (layer.windows.rows, layer.quads);
-        let inside = if S::SIGNED { 0..rows } else { layer.windows.inside[part.first / PIXELS].clone() };
+        let inside = if S::SIGNED {
+            0..rows
+        } else {
+            layer.windows.inside[part.first / PIXELS].clone()
+        };
         let first = (part.block * rows + inside.start) * quads;
         let mut weight = layer.weights.as_ptr().add(first * channels * QUAD);
         for row in inside {
@@ -449,10 +536,15 @@ unsafe fn dense<S: Simd, const PIXELS: usize, const VECTORS: usize>(
         for four in 0..PIXELS * VECTORS / 4 {
             let mut vectors = [s.splat(0.0); 4];
             for (j, vector) in vectors.iter_mut().enumerate() {
-                let (i, v) = ((four * 4 + j) / VECTORS, j % VECTORS);
+                let (i, v) = ((four * 4 + j) / VECTORS, (four * 4 + j) % VECTORS);
                 *vector = s.mul_add(s.to_f32(sums[i][v]), scale[v], bias[v]);
             }
             s.store_bytes4(bytes.add(first + four * 4 * S::LANES), vectors);
+        }
+        for index in PIXELS * VECTORS / 4 * 4..PIXELS * VECTORS {
+            let (i, v) = (index / VECTORS, index % VECTORS);
+            let y = s.mul_add(s.to_f32(sums[i][v]), scale[v], bias[v]);
+            s.store_bytes(bytes.add(first + index * S::LANES), y);
         }
     }
 }
@@ -496,7 +588,13 @@ unsafe fn finish<S: Simd, const PIXELS: usize, const VECTORS: usize, const SMOOT
 /// # Safety
 /// A vector can be read `at` numbers after `add`, unless that is null.
 #[inline(always)]
-unsafe fn last<S: Simd, const SMOOTH: bool>(s: S, layer: &ByteConv, mut y: S::F32, add: *const f32, at: usize) -> S::F32 {
+unsafe fn last<S: Simd, const SMOOTH: bool>(
+    s: S,
+    layer: &ByteConv,
+    mut y: S::F32,
+    add: *const f32,
+    at: usize,
+) -> S::F32 {
     if !add.is_null() {
         // SAFETY: the caller vouches for the place.
         let add = unsafe { s.load(add.add(at)) };

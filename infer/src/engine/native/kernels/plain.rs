@@ -77,13 +77,7 @@ pub fn quantize_maps(quant: Quant, [from, to]: [&Map; 2], digits: usize, floats:
 }
 
 /// One digit's convolution of bytes.
-pub fn byte_conv(
-    spec: &ByteConvSpec,
-    [from, short, to]: [&Map; 3],
-    input: &[u8],
-    addend: Addend,
-    output: &mut Output,
-) {
+pub fn byte_conv(spec: &ByteConvSpec, [from, short, to]: [&Map; 3], input: &[u8], addend: Addend, output: &mut Output) {
     let conv = &spec.conv;
     let windows = conv.windows(from, to);
     let short_windows = spec.shortcut.as_ref().map(|shortcut| shortcut.conv.windows(short, to));

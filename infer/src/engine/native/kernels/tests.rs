@@ -5,8 +5,8 @@ use models::network::Activation::{Relu, Sigmoid, Tanh};
 
 use super::*;
 
-/// Digits in a run, so that a kernel must find the second and third one.
-const DIGITS: usize = 3;
+/// Digits in a run: a group that is computed at once, and one more.
+const DIGITS: usize = 5;
 
 /// The kernels that this CPU can run, beside the plain ones; the others are named.
 fn kernels() -> Vec<Kernels> {
@@ -171,7 +171,10 @@ fn convolutions_of_odd_shapes() {
         }
     }
     check(([28, 28], [1, 16], [3, 3], [1, 1], even), Some(Relu), Add::Nothing);
+    check(([28, 28], [1, 16], [3, 3], [16, 16], even), Some(Relu), Add::Nothing);
     check(([28, 28], [16, 16], [3, 3], [1, 1], even), Some(Relu), Add::Output);
+    check(([14, 14], [32, 64], [3, 3], [2, 2], even), Some(Relu), Add::Output);
+    check(([28, 28], [16, 32], [5, 5], [2, 2], [2; 4]), Some(Tanh), Add::Other);
     check(([14, 14], [32, 32], [3, 3], [1, 1], even), Some(Relu), Add::Output);
     check(([7, 7], [64, 64], [3, 3], [1, 1], even), Some(Relu), Add::Output);
     check(([28, 28], [16, 32], [3, 3], [2, 2], even), None, Add::Nothing);
@@ -253,6 +256,7 @@ fn convolutions_of_bytes_of_odd_shapes() {
     let even = [1, 1, 1, 1];
     for limit in [64.0, 128.0] {
         check_bytes(([28, 28], [1, 16], [3, 3], [1, 1], even), limit);
+        check_bytes(([28, 28], [1, 16], [3, 3], [16, 16], even), limit);
         check_bytes(([28, 56], [16, 16], [3, 3], [1, 1], even), limit);
         check_bytes(([14, 14], [32, 32], [3, 3], [1, 1], even), limit);
         check_bytes(([9, 7], [3, 17], [3, 3], [2, 1], [0, 1, 2, 1]), limit);
@@ -306,7 +310,10 @@ fn check_byte_conv(mut spec: ByteConvSpec, size: [usize; 2], rounding: f32) {
             let found = convolve_bytes(kernels, &spec, size);
             let differing = found.iter().zip(&plain).filter(|(a, b)| a != b).count();
             assert!(found.iter().zip(&plain).all(|(a, b)| (a - b).abs() <= 1.0));
-            assert!(differing <= plain.len() / 500 + 1, "{kernels:?}: {differing} bytes differ");
+            assert!(
+                differing <= plain.len() / 500 + 1,
+                "{kernels:?}: {differing} bytes differ"
+            );
         }
     }
 }

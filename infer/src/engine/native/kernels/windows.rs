@@ -33,6 +33,17 @@ pub struct Windows {
     pub steps: Steps,
 }
 
+/// A block of pixels by a block of channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Which digit.
+    pub digit: usize,
+    /// Which block of channels.
+    pub block: usize,
+    /// The first of its pixels.
+    pub first: usize,
+}
+
 /// Numbers of a row of the kernel that are multiplied for the same pixels of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -75,16 +86,33 @@ impl Windows {
             () if step(1) => Steps::One,
             () => Steps::Any,
         };
-        let by_rows = steps == Steps::Channels && tile.pixels == output.width;
+        // A run must be whole where four numbers are multiplied at once.
+        let by_rows = steps == Steps::Channels && tile.pixels == output.width && input.depth.is_multiple_of(4);
         Windows {
             rows: spec.kernel[0],
             inside: inside(spec, input, output, tile.pixels),
-            runs: if by_rows { runs(spec, input, output) } else { vec![whole(spec, input)] },
+            runs: if by_rows {
+                runs(spec, input, output)
+            } else {
+                vec![whole(spec, input)]
+            },
             row: input.row(),
             input_len: input.len(),
             steps,
             starts,
         }
+    }
+
+    /// All parts of `digits` digits, in the order in which weights are used again soonest.
+    pub fn parts(&self, tile: Tile, digits: usize, channels: usize) -> impl Iterator<Item = Part> + use<> {
+        let (pixels, blocks) = (self.starts.len(), channels / tile.channels);
+        (0..digits).flat_map(move |digit| {
+            (0..blocks).flat_map(move |block| {
+                (0..pixels)
+                    .step_by(tile.pixels)
+                    .map(move |first| Part { digit, block, first })
+            })
+        })
     }
 
     /// Multiplies for all pixels, because the padding holds no zeros.
@@ -136,6 +164,16 @@ fn runs<W>(spec: &ConvSpec<W>, input: &Map, output: &Map) -> Vec<Run> {
         },
     };
     (0..spec.kernel[1]).map(run).collect()
+}
+
+/// The places of a block of pixels; the last block names its last pixel several times.
+#[inline(always)]
+pub fn pixels<const PIXELS: usize>(places: &[usize], first: usize) -> [usize; PIXELS] {
+    let mut block = [0; PIXELS];
+    for i in 0..PIXELS {
+        block[i] = places[(first + i).min(places.len() - 1)];
+    }
+    block
 }
 
 /// Whether `places` are whole blocks of `pixels`, each `step` after the one before.

@@ -38,6 +38,9 @@ pub struct Winograd {
     tiles: Vec<Tile>,
     /// Tiles that go through the three stages together.
     group: usize,
+    /// Tiles from one point to the next in the scratch: a number that does not put the same tile of many points into the
+    /// same cache set.
+    stride: usize,
     input: Map,
     output: Map,
 }
@@ -67,8 +70,7 @@ impl Winograd {
         }
     }
 
-    /// Packs `spec` for maps that lie so. `group` tiles go through the stages together: few enough for the first cache,
-    /// and a number that does not put the same tile of many points into the same cache set.
+    /// Packs `spec` for maps that lie so. `group` tiles go through the stages together: few enough for the first cache.
     pub fn new(spec: &ConvSpec, input: &Map, output: &Map, group: usize) -> Winograd {
         let blocks = spec.out_channels.div_ceil(BLOCK);
         let mut weights = vec![0.0; POINTS * blocks * input.depth * BLOCK];
@@ -95,6 +97,7 @@ impl Winograd {
             activation: spec.activation,
             tiles,
             group,
+            stride: if group.is_power_of_two() { group + 2 } else { group },
             input: input.clone(),
             output: output.clone(),
         }
@@ -102,7 +105,7 @@ impl Winograd {
 
     /// Numbers that [`run`] needs beside its maps.
     pub fn scratch(&self) -> usize {
-        POINTS * self.group * (self.input.depth + self.bias.len())
+        POINTS * self.stride * (self.input.depth + self.bias.len())
     }
 
     fn tile(&self, index: usize) -> Tile {
@@ -151,12 +154,12 @@ fn tiles(spec: &ConvSpec, input: &Map, output: &Map) -> Vec<Tile> {
     tiles
 }
 
-/// Convolves `digits` maps, in groups of tiles.
+/// Convolves `digits` maps, in groups of tiles, of which `TILES` are multiplied at once.
 ///
 /// # Panics
 /// When a slice is too short.
 #[inline(always)]
-pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+pub fn run<S: Simd, const TILES: usize, const VECTORS: usize>(
     s: S,
     layer: &Winograd,
     digits: usize,
@@ -169,7 +172,7 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
     assert!(input.len() >= digits * layer.input.len() && output.len() >= digits * layer.output.len());
     assert!(scratch.len() >= layer.scratch());
     residual.check(digits * layer.output.len());
-    let (points, sums) = scratch.split_at_mut(POINTS * layer.group * layer.input.depth);
+    let (points, sums) = scratch.split_at_mut(POINTS * layer.stride * layer.input.depth);
     let to = output.as_mut_ptr();
     let add = residual.pointer(to);
     let tiles = digits * layer.tiles.len();
@@ -182,16 +185,23 @@ pub fn run<S: Simd, const PIXELS: usize, const VECTORS: usize>(
                 let from = input.as_ptr().add(layer.tile(first + tile).from);
                 input_points(s, layer, from, points.as_mut_ptr().add(tile * layer.input.depth));
             }
-            multiply::<S, PIXELS, VECTORS>(s, layer, count, points.as_ptr(), sums.as_mut_ptr());
+            let (from, sums) = (points.as_ptr(), sums.as_mut_ptr());
+            // The depths of our network, so that one register holds all rows of a product.
+            match layer.input.depth {
+                16 => multiply::<S, TILES, VECTORS>(s, layer, 16, count, from, sums),
+                32 => multiply::<S, TILES, VECTORS>(s, layer, 32, count, from, sums),
+                64 => multiply::<S, TILES, VECTORS>(s, layer, 64, count, from, sums),
+                depth => multiply::<S, TILES, VECTORS>(s, layer, depth, count, from, sums),
+            }
             for tile in 0..count {
-                let from = sums.as_ptr().add(tile * layer.bias.len());
+                let from = sums.add(tile * layer.bias.len());
                 output_pixels(s, layer, layer.tile(first + tile), from, add, to);
             }
         }
     }
 }
 
-/// `Bᵀ d B` of one tile, for all its channels; `to` is `[POINTS][group][input depth]`, from this tile on.
+/// `Bᵀ d B` of one tile, for all its channels; `to` is `[POINTS][stride][input depth]`, from this tile on.
 ///
 /// # Safety
 /// The tile after `from` can be read, and the scratch after `to` be written.
@@ -212,7 +222,7 @@ unsafe fn input_points<S: Simd>(s: S, layer: &Winograd, from: *const f32, to: *m
             for x in 0..SIDE {
                 let column = input_transform(s, [t[0][x], t[1][x], t[2][x], t[3][x], t[4][x], t[5][x]]);
                 for (y, value) in column.into_iter().enumerate() {
-                    s.store(to.add((y * SIDE + x) * layer.group * depth + channel), value);
+                    s.store(to.add((y * SIDE + x) * layer.stride * depth + channel), value);
                 }
             }
         }
@@ -241,16 +251,17 @@ fn input_transform<S: Simd>(s: S, d: [S::F32; SIDE]) -> [S::F32; SIDE] {
 /// For every point, `[tiles, input depth]` times `[input depth, output depth]`.
 ///
 /// # Safety
-/// `points` is `[POINTS][group][input depth]` and `sums` is `[POINTS][group][output depth]`.
+/// `points` is `[POINTS][stride][input depth]` and `sums` is `[POINTS][stride][output depth]`.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const PIXELS: usize, const VECTORS: usize>(
+unsafe fn multiply<S: Simd, const TILES: usize, const VECTORS: usize>(
     s: S,
     layer: &Winograd,
+    depth: usize,
     tiles: usize,
     points: *const f32,
     sums: *mut f32,
 ) {
-    let (depth, out) = (layer.input.depth, layer.bias.len());
+    let out = layer.bias.len();
     for point in 0..POINTS {
         for block in 0..out / BLOCK {
             // SAFETY: the caller vouches for the scratch; the weights hold a matrix for every point and block.
@@ -259,14 +270,15 @@ unsafe fn multiply<S: Simd, const PIXELS: usize, const VECTORS: usize>(
                     .weights
                     .as_ptr()
                     .add((point * (out / BLOCK) + block) * depth * BLOCK);
-                let from = |tile: usize| points.add((point * layer.group + tile) * depth);
-                let to = |tile: usize| sums.add((point * layer.group + tile) * out + block * BLOCK);
+                let from = |tile: usize| points.add((point * layer.stride + tile) * depth);
+                let to = |tile: usize| sums.add((point * layer.stride + tile) * out + block * BLOCK);
                 let mut tile = 0;
-                while tile + PIXELS <= tiles {
-                    product::<S, PIXELS, VECTORS>(s, depth, from(tile), weights, to(tile), out);
-                    tile += PIXELS;
+                while tile + TILES <= tiles {
+                    product::<S, TILES, VECTORS>(s, depth, from(tile), weights, to(tile), out);
+                    tile += TILES;
                 }
-                while tile + 4 <= tiles {
+                // Four tiles take as long as one. What the scratch holds beyond the last is multiplied for nothing.
+                while tile < tiles && tile + 4 <= layer.stride {
                     product::<S, 4, VECTORS>(s, depth, from(tile), weights, to(tile), out);
                     tile += 4;
                 }
@@ -318,7 +330,7 @@ unsafe fn product<S: Simd, const TILES: usize, const VECTORS: usize>(
 /// `Aᵀ m A` of one tile plus bias and residual, through the activation; only pixels inside of the map are written.
 ///
 /// # Safety
-/// `sums` is `[POINTS][group][output depth]`, from this tile on; the tile lies inside of `to`, and of `add` unless null.
+/// `sums` is `[POINTS][stride][output depth]`, from this tile on; the tile lies inside of `to`, and of `add` unless null.
 #[inline(always)]
 unsafe fn output_pixels<S: Simd>(s: S, layer: &Winograd, tile: Tile, sums: *const f32, add: *const f32, to: *mut f32) {
     let out = layer.bias.len();
@@ -329,7 +341,7 @@ unsafe fn output_pixels<S: Simd>(s: S, layer: &Winograd, tile: Tile, sums: *cons
             for x in 0..SIDE {
                 let mut column = [s.splat(0.0); SIDE];
                 for (y, value) in column.iter_mut().enumerate() {
-                    *value = s.load(sums.add((y * SIDE + x) * layer.group * out + channel));
+                    *value = s.load(sums.add((y * SIDE + x) * layer.stride * out + channel));
                 }
                 let column = output_transform(s, column);
                 for y in 0..TILE {
