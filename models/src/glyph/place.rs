@@ -50,7 +50,9 @@ pub fn place<'a>(
         return Err(GlyphError::Speck);
     }
     let crop = Crop::new(ink, bounds, others);
-    let threshold = f32::from(threshold) * DRAWN;
+    // What is enlarged has no pen's pressure to even out: a lower level would only widen its strokes.
+    let is_enlarged = bounds.width.max(bounds.height) < INK_BOX as u32;
+    let threshold = f32::from(threshold) * if is_enlarged { 1.0 } else { DRAWN };
     let fine = crop.drawn(0.0, threshold);
     let outline = fine.outline() / FINE as f32;
     let stroke = fine.stroke() / FINE as f32;
