@@ -258,6 +258,6 @@ mod tests {
             height: 1,
             ..found.list[0].bounds
         };
-        assert_eq!(columns(&mut found.others(&[1], &lower)), [0..1]);
+        assert_eq!(columns(&mut found.others(&[1], &lower)), vec![0..1; 1]);
     }
 }
