@@ -9,7 +9,7 @@ use models::golden::{Comparison, Golden};
 use models::mnist::Split;
 use models::onnx::InputKind;
 use models::score::Score;
-use models::{CLASSES, PIXELS, RELEASED_ONNX};
+use models::{CLASSES, PIXELS, RELEASED_INT8_ONNX, RELEASED_ONNX};
 
 use crate::latency::Subject;
 use crate::results::Row;
@@ -45,7 +45,7 @@ impl Precision {
     pub fn onnx(self) -> &'static [u8] {
         match self {
             Precision::F32 => RELEASED_ONNX,
-            Precision::Int8 => include_bytes!("../../models/digits.int8.onnx"),
+            Precision::Int8 => RELEASED_INT8_ONNX,
         }
     }
 

@@ -31,5 +31,7 @@ pub const CLASSES: usize = 10;
 pub const RELEASED_WEIGHTS: &[u8] = include_bytes!("../digits.safetensors");
 /// The released model, `models/digits.onnx`, exported from [`RELEASED_WEIGHTS`].
 pub const RELEASED_ONNX: &[u8] = include_bytes!("../digits.onnx");
+/// The released model with weights and activations of eight bits, `models/digits.int8.onnx`.
+pub const RELEASED_INT8_ONNX: &[u8] = include_bytes!("../digits.int8.onnx");
 /// Test digits with libtorch's logits of the released model, `models/golden.safetensors`.
 pub const GOLDEN: &[u8] = include_bytes!("../golden.safetensors");

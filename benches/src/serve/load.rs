@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 use super::{CLASSIFY, Client, INFER, RAW, Server, is_installed, picture, tensor};
-use crate::{stats, workspace};
+use crate::stats;
 
 /// Connections of each case.
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
@@ -35,9 +35,7 @@ struct Target<'a> {
 /// When wrk or a service is missing, or a service answers wrong.
 pub fn table(rounds: usize, seconds: u32) -> anyhow::Result<String> {
     ensure!(is_installed("wrk"), "wrk is missing: run `make setup`, or install it");
-    let int8 = workspace("models/digits.int8.onnx");
-    let int8 = format!("--model={}", int8.display());
-    let servers = [Server::infer(&[])?, Server::infer(&[&int8])?, Server::python()?];
+    let servers = [Server::infer(&[])?, Server::infer(&["--int8"])?, Server::python()?];
     let (png, raw) = (picture()?, tensor()?);
     let ours = [("PNG", CLASSIFY, "", &png), ("raw", INFER, RAW, &raw)];
     let python = [("PNG", CLASSIFY, "", &png), ("raw", "/infer", "", &raw)];

@@ -6,7 +6,7 @@ use infer::verify::verify;
 use models::golden::{Comparison, Golden, argmax};
 use models::onnx::proto::ModelProto;
 use models::onnx::{InputKind, Model};
-use models::{CLASSES, GOLDEN, PIXELS};
+use models::{CLASSES, GOLDEN, PIXELS, RELEASED_INT8_ONNX};
 
 use crate::graphs::{self, head, int, int_list, ints, node};
 use crate::is_here;
@@ -108,11 +108,10 @@ fn check_int8(kind: EngineKind) {
     if !is_here(kind) {
         return;
     }
-    let int8 = include_bytes!("../../../models/digits.int8.onnx");
     let golden = Golden::from_bytes(GOLDEN).unwrap();
     let mut logits = vec![0.0; golden.logits.len()];
     let digits = numbers(InputKind::Float32, &golden.digits);
-    engine::open(kind, int8, 1).unwrap().run(&digits, &mut logits).unwrap();
+    engine::open(kind, RELEASED_INT8_ONNX, 1).unwrap().run(&digits, &mut logits).unwrap();
     let (rows, _) = logits.as_chunks::<CLASSES>();
     let (expected, _) = golden.logits.as_chunks::<CLASSES>();
     let alike = rows.iter().zip(expected).filter(|(a, b)| argmax(*a) == argmax(*b));

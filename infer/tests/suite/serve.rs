@@ -217,7 +217,11 @@ async fn everything_described_is_served() {
 
 #[tokio::test]
 async fn many_at_once_are_answered_or_told_to_come_again() {
-    let few = Settings { queue: 1, ..settings() };
+    let few = Settings {
+        queue: 1,
+        max_delay: Duration::from_millis(5),
+        ..settings()
+    };
     let app = App::new(vec![Classifier::released().unwrap()], &few);
     let asked: Vec<_> = (0..40)
         .map(|_| tokio::spawn(send_owned(app.clone(), picture(4))))
