@@ -32,6 +32,8 @@ const CONTRAST: std::ops::Range<f64> = 0.6..1.1;
 /// Fraction of the digits that get noise, and its amplitude at most, full ink being 1.
 const NOISE: (f64, f64) = (0.2, 0.2);
 
+/// Fraction of the digits whose stroke has a gap, where the pen did not write, and its radius in pixels at most.
+const GAP: (f64, f64) = (0.15, 3.0);
 /// Fraction of the digits that are drawn large again after they were seen through few pixels, and how many the picture's side
 /// has then: a digit of 10 of 18 is as high as one of 7 pixels, written on a screen.
 const COARSE: (f64, std::ops::Range<i64>) = (0.08, 10..18);
@@ -54,6 +56,7 @@ pub fn augment(digits: &Tensor, strength: f64, rng: &mut ChaCha8Rng) -> Tensor {
     let (motion, elastic) = (draw.motion(&thicker), draw.elastic());
     let ink = warp(&to_ink(digits), &motion, &elastic);
     let ink = strokes(&ink, &thicker, &draw.sometimes(THINNER));
+    let ink = gap(&ink, &mut draw);
     let ink = coarse(&ink, &mut draw);
     from_ink(&light(&ink, &mut draw))
 }
@@ -111,6 +114,19 @@ pub(crate) fn strokes(ink: &Tensor, thicker: &Tensor, thinner: &Tensor) -> Tenso
     let twice = maximum(&once);
     let (first, second) = (thicker.clamp(0.0, 1.0), (thicker - 1.0).clamp(0.0, 1.0));
     &ink + (&once - &ink) * each(&first) + (twice - &once) * each(&second)
+}
+
+/// Takes a disc out of some digits, its centre on a stroke.
+fn gap(ink: &Tensor, draw: &mut Draw) -> Tensor {
+    let side = SIDE as i64;
+    let radius = draw.sometimes(GAP).view([-1, 1, 1, 1]);
+    let chance = draw.uniform(&ink.size(), 0.0..1.0) * ink.gt(0.5);
+    let place = chance.flatten(1, -1).argmax(1, false).view([-1, 1, 1, 1]);
+    let pixels = Tensor::arange(side, (Kind::Int64, draw.device));
+    let down = pixels.view([1, 1, side, 1]) - place.floor_divide_scalar(side);
+    let right = pixels.view([1, 1, 1, side]) - place.remainder(side);
+    let distance = (down.square() + right.square()).to_kind(Kind::Float).sqrt();
+    ink * (distance - radius + 1.0).clamp(0.0, 1.0)
 }
 
 /// Some digits through few pixels, which are as many for all of them, and enlarged as the front end does: what is between
@@ -271,6 +287,23 @@ mod tests {
         let grown = mass(&altered) / mass(&ink);
         let (least, most) = (grown.min().double_value(&[]), grown.max().double_value(&[]));
         assert!(least > 0.8 && most < 1.6, "{least} {most}: it is the same stroke");
+    }
+
+    #[test]
+    fn some_strokes_have_a_gap() {
+        let ink = to_ink(&ones(400));
+        let mut draw = Draw {
+            rng: &mut rng(0),
+            strength: 1.0,
+            n: 400,
+            device: Device::Cpu,
+        };
+        let altered = gap(&ink, &mut draw);
+        let lost = (&ink - &altered).sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);
+        let gaps = lost.gt(0.5).sum(Kind::Int64).int64_value(&[]);
+        assert!((35..80).contains(&gaps), "{gaps}");
+        let (least, most) = (lost.min().double_value(&[]), lost.max().double_value(&[]));
+        assert!((-1e-6..=0.0).contains(&least) && most < 4.0 * 6.0, "{least} {most}");
     }
 
     #[test]
