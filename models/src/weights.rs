@@ -283,7 +283,7 @@ mod tests {
             seed: 0,
             train_digits: 10,
             test_accuracy: 0.5,
-            test_loss: 1.0,
+            test_loss: 0.10685856677927077,
             temperature: 0.8,
         };
         (spec, training, tensors)
