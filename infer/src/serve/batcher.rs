@@ -66,7 +66,10 @@ impl Batcher {
             workers: classifiers.len(),
             max_delay: settings.max_delay,
         });
-        let engines: Vec<Engine> = classifiers.into_iter().map(|engine| Arc::new(Mutex::new(engine))).collect();
+        let engines: Vec<Engine> = classifiers
+            .into_iter()
+            .map(|engine| Arc::new(Mutex::new(engine)))
+            .collect();
         for engine in &engines {
             let (engine, jobs, batches) = (engine.clone(), jobs.clone(), metrics.batches.clone());
             thread::spawn(move || work(&engine, &jobs, &batches));
@@ -110,9 +113,10 @@ impl Batcher {
 
     /// An engine for few digits, where none is to wait for others and none waits already.
     fn idle(&self, numbers: &[f32]) -> Option<MutexGuard<'_, Classifier>> {
-        let at_once = self.max_delay.is_zero() && self.waiting.get() == 0 && numbers.len() <= FEW * PIXELS;
-        let mut engines = self.engines.iter().filter(|_| at_once);
-        engines.find_map(|engine| engine.try_lock().ok())
+        if !self.max_delay.is_zero() || self.waiting.get() > 0 || numbers.len() > FEW * PIXELS {
+            return None;
+        }
+        self.engines.iter().find_map(|engine| engine.try_lock().ok())
     }
 }
 

@@ -111,7 +111,10 @@ fn check_int8(kind: EngineKind) {
     let golden = Golden::from_bytes(GOLDEN).unwrap();
     let mut logits = vec![0.0; golden.logits.len()];
     let digits = numbers(InputKind::Float32, &golden.digits);
-    engine::open(kind, RELEASED_INT8_ONNX, 1).unwrap().run(&digits, &mut logits).unwrap();
+    engine::open(kind, RELEASED_INT8_ONNX, 1)
+        .unwrap()
+        .run(&digits, &mut logits)
+        .unwrap();
     let (rows, _) = logits.as_chunks::<CLASSES>();
     let (expected, _) = golden.logits.as_chunks::<CLASSES>();
     let alike = rows.iter().zip(expected).filter(|(a, b)| argmax(*a) == argmax(*b));

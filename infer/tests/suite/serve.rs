@@ -60,6 +60,7 @@ async fn reads_every_sample() {
         let (status, answer) = send(&app, post("/classify", picture(digit))).await;
         assert_eq!((status, &answer["digit"]), (StatusCode::OK, &json!(digit)), "{answer}");
         assert!(answer["timing_us"]["infer"].as_f64() > Some(0.0), "{answer}");
+        assert_eq!(answer["timing_us"]["queue"], Value::Null, "it goes at once");
     }
 }
 
