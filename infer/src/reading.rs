@@ -9,7 +9,7 @@ use crate::{Classifier, Prediction};
 
 /// Less [`evidence`](Prediction::evidence) than this is no digit, by models that were exported here. Of the released
 /// one docs/realdigits.md has the curve.
-pub const REJECT: f32 = 3.8;
+pub const REJECT: f32 = 3.1;
 
 /// What is read on a picture.
 #[derive(Clone, Debug, Default)]
