@@ -60,7 +60,7 @@ pub struct Settings {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     #[arg(default_value_t = 10, default_value_ifs([("recipe", "best", "20"), ("recipe", "fast", "1")]))]
     pub epochs: u32,
-    /// Alter the training digits: moved, slanted, bent, thicker, thinner, coarser, fainter, noisy [best: on]
+    /// Alter the training digits: moved, slanted, bent, thicker, thinner, broken, coarser, fainter, noisy [best: on]
     #[arg(long, value_enum, default_value = "off", default_value_if("recipe", "best", "on"))]
     pub augment: Switch,
     /// Strength of the augmentation at the end of the training, where the digits come near to their own form again; 1 is as
