@@ -31,7 +31,6 @@ const GAMMA: std::ops::Range<f64> = 0.7..1.4;
 const CONTRAST: std::ops::Range<f64> = 0.6..1.1;
 /// Fraction of the digits that get noise, and its amplitude at most, full ink being 1.
 const NOISE: (f64, f64) = (0.2, 0.2);
-
 /// Fraction of the digits whose stroke has a gap, where the pen did not write, and its radius in pixels at most.
 const GAP: (f64, f64) = (0.15, 3.0);
 /// Fraction of the digits that are drawn large again after they were seen through few pixels, and how many the picture's side
@@ -227,6 +226,16 @@ mod tests {
         ChaCha8Rng::seed_from_u64(seed)
     }
 
+    /// At full strength, for `n` digits.
+    fn draw(rng: &mut ChaCha8Rng, n: i64) -> Draw<'_> {
+        Draw {
+            rng,
+            strength: 1.0,
+            n,
+            device: Device::Cpu,
+        }
+    }
+
     /// `n` thick vertical strokes, normalised.
     fn ones(n: i64) -> Tensor {
         let digits = Tensor::full(
@@ -273,13 +282,7 @@ mod tests {
     #[test]
     fn some_digits_are_seen_through_few_pixels() {
         let ink = to_ink(&ones(400));
-        let mut draw = Draw {
-            rng: &mut rng(0),
-            strength: 1.0,
-            n: 400,
-            device: Device::Cpu,
-        };
-        let altered = coarse(&ink, &mut draw);
+        let altered = coarse(&ink, &mut draw(&mut rng(0), 400));
         let distances = (&altered - &ink).abs().amax([1, 2, 3], false);
         let changed = distances.gt(1e-3).sum(Kind::Int64).int64_value(&[]);
         assert!((16..50).contains(&changed), "{changed}");
@@ -292,13 +295,7 @@ mod tests {
     #[test]
     fn some_strokes_have_a_gap() {
         let ink = to_ink(&ones(400));
-        let mut draw = Draw {
-            rng: &mut rng(0),
-            strength: 1.0,
-            n: 400,
-            device: Device::Cpu,
-        };
-        let altered = gap(&ink, &mut draw);
+        let altered = gap(&ink, &mut draw(&mut rng(0), 400));
         let lost = (&ink - &altered).sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float);
         let gaps = lost.gt(0.5).sum(Kind::Int64).int64_value(&[]);
         assert!((35..80).contains(&gaps), "{gaps}");
