@@ -33,10 +33,8 @@ impl Components {
     /// together where the pen barely touched the paper.
     pub fn find(ink: &GrayImage, threshold: u8, faint: u8) -> Components {
         let width = ink.width() as usize;
-        // A row of most digits has one run or two.
-        let likely = 2 * ink.height() as usize;
-        let (mut firm_runs, mut faint_runs) = (Vec::with_capacity(likely), Vec::with_capacity(likely));
-        let mut holders = Vec::with_capacity(likely);
+        let (mut firm_runs, mut faint_runs) = (Vec::new(), Vec::new());
+        let mut holders = Vec::new();
         for (row, levels) in ink.chunks_exact(width.max(1)).enumerate() {
             for held in runs(levels, faint) {
                 for firm in runs(&levels[held.clone()], threshold) {
