@@ -11,9 +11,9 @@ use crate::precision::Precision;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// native where it is faster: in f32 on a CPU with AVX2 or NEON; else libtorch
+    /// native where it is faster: on a CPU with AVX2 or NEON in f32, with AMX in bf16; else libtorch
     Auto,
-    /// Our own convolutions and batch norms, in f32 on a CPU with AVX2 or NEON
+    /// Our own convolutions and batch norms, on such a CPU
     Native,
     /// libtorch's operators, on any device
     // Runs from before this setting were computed so.
@@ -27,12 +27,14 @@ impl Backend {
     /// # Errors
     /// When native is asked for what it cannot do.
     pub fn resolve(self, device: Device, precision: Precision) -> anyhow::Result<Backend> {
-        let can = device == Device::Cpu && precision == Precision::F32 && Native::is_fast_here();
+        let can = device == Device::Cpu && Native::is_fast_here(precision);
         match self {
             Backend::Auto | Backend::Native if can => Ok(Backend::Native),
             Backend::Auto | Backend::Libtorch => Ok(Backend::Libtorch),
             Backend::Native => {
-                anyhow::bail!("--backend native computes in f32 on a CPU with AVX2 or NEON: use --backend libtorch")
+                anyhow::bail!(
+                    "--backend native computes on a CPU with AVX2 or NEON in f32, and with AMX in bf16: use --backend libtorch"
+                )
             }
         }
     }
@@ -43,7 +45,7 @@ impl Backend {
     /// When native is asked for what it cannot do, or the system gives no threads.
     pub fn pass(self, device: Device, precision: Precision) -> anyhow::Result<Pass> {
         Ok(match self.resolve(device, precision)? {
-            Backend::Native => Pass::Native(Box::new(Native::new(tch::get_num_threads() as usize)?)),
+            Backend::Native => Pass::Native(Box::new(Native::new(precision, tch::get_num_threads() as usize)?)),
             Backend::Auto | Backend::Libtorch => Pass::Libtorch(precision),
         })
     }

@@ -4,7 +4,7 @@
 //! computed by a [`backend`]: libtorch's operators, or [`native`]. A [`run::Run`] keeps in its folder what came of each. The
 //! exporter takes up from there. A [`study`] is many runs, of which a [`report`] tells what they show.
 //! The recipe `best` also has [`augment`], [`ones`], [`outliers`], a [`schedule`] and an [`average`].
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod augment;
 pub mod average;

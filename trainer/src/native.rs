@@ -15,6 +15,7 @@ mod matrix;
 mod method;
 mod norm;
 mod tape;
+mod tiles;
 #[cfg(test)]
 mod tests;
 mod winograd;
@@ -27,6 +28,7 @@ use rayon::prelude::*;
 use tch::Tensor;
 
 use crate::net::{self, Net};
+use crate::precision::Precision;
 use lanes::BLOCK;
 use method::{Method, with_scratch};
 use norm::{Measure, Moments, Term};
@@ -38,6 +40,7 @@ const CHUNK: usize = 16;
 /// Computes training passes, one at a time.
 pub struct Native {
     arch: Arch,
+    precision: Precision,
     pool: ThreadPool,
     memory: Memory,
     tape: Tape,
@@ -46,18 +49,22 @@ pub struct Native {
 }
 
 impl Native {
-    /// Whether this CPU has the vectors without which libtorch is faster.
-    pub fn is_fast_here() -> bool {
-        lanes::has_vectors(Arch::new())
+    /// Whether this CPU has the hardware without which libtorch is faster, or none of this is written.
+    pub fn is_fast_here(precision: Precision) -> bool {
+        match precision {
+            Precision::F32 => lanes::has_vectors(Arch::new()),
+            Precision::Bf16 => tiles::unit::is_here(),
+        }
     }
 
-    /// A pass on so many threads.
+    /// A pass on so many threads, for a precision that [is fast here](Native::is_fast_here).
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn new(threads: usize) -> anyhow::Result<Native> {
+    pub fn new(precision: Precision, threads: usize) -> anyhow::Result<Native> {
         Ok(Native {
             arch: Arch::new(),
+            precision,
             pool: rayon::ThreadPoolBuilder::new().num_threads(threads).build()?,
             memory: Memory::default(),
             tape: Tape::default(),
@@ -136,14 +143,15 @@ impl Ops for Forward<'_> {
         };
         let Native {
             arch,
+            precision,
             pool,
             memory,
             tape,
             ..
         } = &mut *self.native;
-        let arch = *arch;
+        let (arch, precision) = (*arch, *precision);
         let from = &tape.maps[input];
-        let method = Method::new(conv, from.size.side);
+        let method = Method::new(conv, from.size.side, precision);
         let size = Size::new(method.out_side(), conv.out_channels);
         let tensor = |layer: &str, name: &str| net::values(&self.net.tensors()[&format!("{layer}.{name}")]);
         let weight = &self.net.tensors()[&format!("{}.weight", conv.name)];

@@ -11,7 +11,7 @@ pub enum Precision {
     /// 32 bits
     #[default]
     F32,
-    /// 16 bits with the range of f32, which CPUs with AVX-512 BF16 or AMX, and GPUs, multiply faster
+    /// 16 bits with the range of f32, which CPUs with AMX or AVX-512 BF16, and GPUs, multiply faster
     Bf16,
 }
 

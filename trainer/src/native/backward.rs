@@ -10,7 +10,7 @@ use super::CHUNK;
 use super::lanes::{self, BLOCK};
 use super::method::{Back, Method, with_scratch};
 use super::norm::{Combine, Normed, Slope};
-use super::tape::{ConvRecord, Last, Memory, Tape};
+use super::tape::{ConvRecord, Last, Memory, Numbers, Tape};
 
 /// What [`run`] computes.
 pub struct Gradients {
@@ -30,20 +30,20 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
         arch,
         tape,
         of_logits,
-        of_sums: tape.maps.iter().map(|_| Vec::new()).collect(),
+        of_sums: tape.maps.iter().map(|_| memory.take(0)).collect(),
         factors: tape.convs.iter().map(|_| Default::default()).collect(),
     };
     for index in (0..tape.maps.len()).rev() {
         let map = &tape.maps[index];
         let mut of_sum = match map.origin {
             Some(_) => memory.take(map.values.len()),
-            None => Vec::new(),
+            None => memory.take(0),
         };
         let uses = known.uses(index);
         let mut chunks: Vec<Chunk> = (0..tape.digits.div_ceil(CHUNK))
             .map(|_| Chunk {
                 of_sum: None,
-                kernels: uses.iter().map(|used| memory.take(used.method.packed())).collect(),
+                kernels: uses.iter().map(|used| memory.take(used.method.gradient())).collect(),
             })
             .collect();
         let parts = of_sum.chunks_mut(CHUNK * map.size.len());
@@ -88,7 +88,7 @@ struct Backward<'a> {
     tape: &'a Tape,
     of_logits: &'a [f32],
     /// Gradient of the sum before each map's activation, from the last map down.
-    of_sums: Vec<Vec<f32>>,
+    of_sums: Vec<Numbers>,
     /// For each convolution: how its gradient is combined of that of its sum and of its output.
     factors: Vec<[Vec<f32>; 3]>,
 }
@@ -109,13 +109,13 @@ struct Chunk<'a> {
     /// The gradient of the sum before the map's activation, where it has one.
     of_sum: Option<&'a mut [f32]>,
     /// Gradients of the kernels that were applied to the map.
-    kernels: Vec<Vec<f32>>,
+    kernels: Vec<Numbers>,
 }
 
 /// What a chunk of digits adds.
 struct Part {
     /// Gradients of the kernels that were applied to the map.
-    kernels: Vec<Vec<f32>>,
+    kernels: Vec<Numbers>,
     /// Sums of the gradient before the activation, by channel.
     sums: Vec<f64>,
     /// For each batch norm before the activation: sums of the gradient times the distance from the mean, by channel.
@@ -125,7 +125,7 @@ struct Part {
 impl Part {
     fn add(&mut self, other: &Part) {
         for (to, from) in self.kernels.iter_mut().zip(&other.kernels) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            to.iter_mut().zip(from.iter()).for_each(|(to, from)| *to += from);
         }
         let mine = [&mut self.sums].into_iter().chain(&mut self.products);
         for (to, from) in mine.zip([&other.sums].into_iter().chain(&other.products)) {

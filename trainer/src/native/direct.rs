@@ -53,7 +53,7 @@ impl Sizes {
     }
 
     /// Digits of some maps.
-    fn digits(self, maps: &[f32]) -> usize {
+    pub fn digits(self, maps: &[f32]) -> usize {
         maps.len() / (self.side * self.side * self.in_channels)
     }
 

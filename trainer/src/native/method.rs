@@ -1,4 +1,5 @@
-//! Which of the two ways a convolution is computed: [`winograd`] where it fits, else [`direct`].
+//! Which way a convolution is computed: in bf16 by [`tiles`] where they fit; in f32 by [`winograd`] where it fits, else
+//! [`direct`].
 
 use std::cell::RefCell;
 
@@ -6,8 +7,9 @@ use models::network::Conv;
 use pulp::Arch;
 
 use super::lanes::{self, BLOCK};
-use super::tape::{Memory, Size};
-use super::{CHUNK, direct, winograd};
+use super::tape::{Memory, Numbers, Size};
+use super::{CHUNK, direct, tiles, winograd};
+use crate::precision::Precision;
 
 /// Rows that the matrices of a group of digits have at least.
 const ROWS: usize = 32;
@@ -19,6 +21,8 @@ pub enum Method {
     Winograd(winograd::Sizes),
     /// By sums over the kernel.
     Direct(direct::Sizes),
+    /// By sums over the kernel in bf16, with hardware for it.
+    Tiles(direct::Sizes),
 }
 
 /// Maps of a convolution on the way back.
@@ -36,11 +40,11 @@ pub struct Back<'a> {
 }
 
 impl Method {
-    /// For maps of `side` x `side`.
+    /// For maps of `side` x `side`. What convolves the picture is f32 in any precision: it is little, and has no blocks of channels.
     ///
     /// # Panics
     /// When there are more than one and yet no whole blocks of channels.
-    pub fn new(conv: &Conv, side: usize) -> Method {
+    pub fn new(conv: &Conv, side: usize, precision: Precision) -> Method {
         let &Conv {
             in_channels,
             out_channels,
@@ -51,7 +55,8 @@ impl Method {
         } = conv;
         assert!(in_channels == 1 || in_channels.is_multiple_of(BLOCK));
         assert!(out_channels.is_multiple_of(BLOCK));
-        if (kernel_size, stride, padding) == (3, 1, 1) && in_channels > 1 {
+        let in_f32 = precision == Precision::F32;
+        if (kernel_size, stride, padding) == (3, 1, 1) && in_channels > 1 && in_f32 {
             return Method::Winograd(winograd::Sizes {
                 side,
                 in_channels,
@@ -59,7 +64,7 @@ impl Method {
             });
         }
         let out_side = (side + 2 * padding - kernel_size) / stride + 1;
-        Method::Direct(direct::Sizes {
+        let sizes = direct::Sizes {
             side,
             in_channels,
             out_side,
@@ -67,24 +72,30 @@ impl Method {
             kernel_size,
             stride,
             padding,
-        })
+        };
+        if in_channels == 1 || in_f32 {
+            Method::Direct(sizes)
+        } else {
+            Method::Tiles(sizes)
+        }
     }
 
     /// Height and width of the output.
     pub fn out_side(self) -> usize {
         match self {
             Method::Winograd(sizes) => sizes.side,
-            Method::Direct(sizes) => sizes.out_side,
+            Method::Direct(sizes) | Method::Tiles(sizes) => sizes.out_side,
         }
     }
 
     /// Digits that are computed together: enough rows for the matrices, few enough for the cache.
     pub fn group(self) -> usize {
-        let rows = match self {
-            Method::Winograd(sizes) => sizes.tiles(),
-            Method::Direct(sizes) => sizes.out_side * sizes.out_side,
+        let (rows, enough) = match self {
+            Method::Winograd(sizes) => (sizes.tiles(), ROWS),
+            Method::Direct(sizes) => (sizes.out_side.pow(2), ROWS),
+            Method::Tiles(sizes) => (sizes.out_side.pow(2), tiles::PIXELS),
         };
-        ROWS.div_ceil(rows).min(CHUNK)
+        enough.div_ceil(rows).min(CHUNK)
     }
 
     /// Numbers of scratch for so many digits.
@@ -92,6 +103,7 @@ impl Method {
         match self {
             Method::Winograd(sizes) => sizes.scratch(digits * sizes.tiles()),
             Method::Direct(sizes) => sizes.scratch(digits),
+            Method::Tiles(sizes) => tiles::scratch(sizes, digits),
         }
     }
 
@@ -112,21 +124,30 @@ impl Method {
     fn kernel(self) -> usize {
         match self {
             Method::Winograd(sizes) => 9 * sizes.in_channels * sizes.out_channels,
-            Method::Direct(sizes) => sizes.window() * sizes.out_channels,
+            Method::Direct(sizes) | Method::Tiles(sizes) => sizes.window() * sizes.out_channels,
         }
     }
 
-    /// Numbers of a packed kernel, and of its gradient.
-    pub fn packed(self) -> usize {
+    /// Numbers of the packed kernels, forward and backward.
+    fn packed(self) -> [usize; 2] {
+        match self {
+            Method::Winograd(sizes) => [sizes.points(); 2],
+            Method::Direct(_) => [self.kernel(); 2],
+            Method::Tiles(sizes) => tiles::packed(sizes),
+        }
+    }
+
+    /// Numbers of a kernel's gradient as [`Method::unpack`] takes it.
+    pub fn gradient(self) -> usize {
         match self {
             Method::Winograd(sizes) => sizes.points(),
-            Method::Direct(_) => self.kernel(),
+            Method::Direct(_) | Method::Tiles(_) => self.kernel(),
         }
     }
 
     /// A kernel `[out, height, width, in]`, packed for the way forward and for the way back.
-    pub fn pack(self, arch: Arch, kernel: &[f32], memory: &mut Memory) -> [Vec<f32>; 2] {
-        let [mut forward, mut backward] = [0, 1].map(|_| memory.take(self.packed()));
+    pub fn pack(self, arch: Arch, kernel: &[f32], memory: &mut Memory) -> [Numbers; 2] {
+        let [mut forward, mut backward] = self.packed().map(|len| memory.take(len));
         match self {
             Method::Winograd(sizes) => lanes::run(
                 arch,
@@ -138,6 +159,7 @@ impl Method {
                 },
             ),
             Method::Direct(sizes) => direct::pack(sizes, kernel, &mut forward, &mut backward),
+            Method::Tiles(sizes) => tiles::pack(sizes, kernel, &mut forward, &mut backward),
         }
         [forward, backward]
     }
@@ -155,6 +177,7 @@ impl Method {
                 },
             ),
             Method::Direct(sizes) => direct::unpack(sizes, gradient, &mut kernel),
+            Method::Tiles(_) => kernel.copy_from_slice(gradient),
         }
         kernel
     }
@@ -182,6 +205,16 @@ impl Method {
                     scratch,
                 },
             ),
+            Method::Tiles(sizes) => lanes::run(
+                arch,
+                tiles::Forward {
+                    sizes,
+                    input,
+                    kernel,
+                    output,
+                    scratch,
+                },
+            ),
         }
     }
 
@@ -190,6 +223,7 @@ impl Method {
         match self {
             Method::Winograd(sizes) => lanes::run(arch, winograd::Backward { sizes, back, scratch }),
             Method::Direct(sizes) => lanes::run(arch, direct::Backward { sizes, back, scratch }),
+            Method::Tiles(sizes) => lanes::run(arch, tiles::Backward { sizes, back, scratch }),
         }
     }
 }
@@ -197,7 +231,7 @@ impl Method {
 /// Lends a thread's own memory, of any value.
 pub fn with_scratch(len: usize, work: impl FnOnce(&mut [f32])) {
     thread_local! {
-        static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        static SCRATCH: RefCell<Numbers> = RefCell::new(Numbers::new(0));
     }
     SCRATCH.with_borrow_mut(|scratch| {
         if scratch.len() < len {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aligned_vec::{AVec, avec};
 use models::network::Activation;
 
 use super::method::Method;
@@ -23,7 +24,7 @@ pub struct Tape {
 /// The picture, or an activation's output.
 pub struct Map {
     /// `[digits, side, side, channels]`
-    pub values: Vec<f32>,
+    pub values: Numbers,
     /// Of one digit.
     pub size: Size,
     /// The activation, and of the sum of what; the picture has none.
@@ -48,9 +49,9 @@ pub struct ConvRecord {
     /// Of one digit of the output.
     pub size: Size,
     /// The output before the batch norm.
-    pub values: Vec<f32>,
+    pub values: Numbers,
     /// The kernel for the way back.
-    pub kernel: Vec<f32>,
+    pub kernel: Numbers,
     /// Mean of each channel.
     pub mean: Vec<f32>,
     /// Inverse standard deviation of each channel.
@@ -66,7 +67,7 @@ pub struct Last {
     /// How it was computed.
     pub method: Method,
     /// The kernel for the way back.
-    pub kernel: Vec<f32>,
+    pub kernel: Numbers,
 }
 
 /// What is added up before an activation, by its number on the tape.
@@ -123,7 +124,7 @@ impl Tape {
 
 impl Map {
     /// The digits themselves.
-    pub fn picture(values: Vec<f32>, size: Size) -> Map {
+    pub fn picture(values: Numbers, size: Size) -> Map {
         Map {
             values,
             size,
@@ -155,19 +156,22 @@ impl ConvRecord {
     }
 }
 
+/// Numbers from where a line of the cache begins: a vector across two lines costs as much as two, and a tile's rows more.
+pub type Numbers = AVec<f32>;
+
 /// Maps of passes behind, for those to come: fresh memory would cost a page fault every few kilobytes.
 #[derive(Default)]
-pub struct Memory(HashMap<usize, Vec<Vec<f32>>>);
+pub struct Memory(HashMap<usize, Vec<Numbers>>);
 
 impl Memory {
     /// So many numbers, of any value.
-    pub fn take(&mut self, len: usize) -> Vec<f32> {
+    pub fn take(&mut self, len: usize) -> Numbers {
         let free = self.0.get_mut(&len).and_then(Vec::pop);
-        free.unwrap_or_else(|| vec![0.0; len])
+        free.unwrap_or_else(|| avec![0.0; len])
     }
 
     /// Keeps numbers for the next who takes as many.
-    pub fn give(&mut self, numbers: Vec<f32>) {
+    pub fn give(&mut self, numbers: Numbers) {
         if !numbers.is_empty() {
             self.0.entry(numbers.len()).or_default().push(numbers);
         }

@@ -27,9 +27,9 @@ fn loss(logits: &Tensor, labels: &Tensor) -> Tensor {
     logits.cross_entropy_loss::<Tensor>(labels, None, Reduction::Mean, -100, 0.0)
 }
 
-fn native(spec: NetworkSpec, (input, labels): &(Tensor, Tensor), threads: usize) -> Step {
+fn native(spec: NetworkSpec, (input, labels): &(Tensor, Tensor), precision: Precision, threads: usize) -> Step {
     let net = Net::new(spec, 3, Device::Cpu);
-    let mut pass = Native::new(threads).unwrap();
+    let mut pass = Native::new(precision, threads).unwrap();
     // Twice, the second time in the first one's memory.
     let mut last = None;
     for _ in 0..2 {
@@ -65,7 +65,7 @@ fn distance(ours: &Tensor, theirs: &Tensor) -> f64 {
 #[track_caller]
 fn check(spec: NetworkSpec, digits: i64, side: i64) {
     let batch = input(digits, side);
-    let (ours, theirs) = (native(spec, &batch, 2), libtorch(spec, &batch));
+    let (ours, theirs) = (native(spec, &batch, Precision::F32, 2), libtorch(spec, &batch));
     assert!(distance(&ours.logits, &theirs.logits) < 1e-4, "{spec}");
     for ((name, ours), theirs) in ours
         .net
@@ -112,16 +112,30 @@ fn is_libtorchs_pass_on_the_middle_of_the_pictures() {
 }
 
 #[test]
+fn in_bf16_is_nearly_the_pass_in_f32() {
+    let batch = input(20, 28);
+    for spec in [spec(Activation::Relu, true, 1), spec(Activation::Tanh, false, 2)] {
+        let [f32, bf16] = [Precision::F32, Precision::Bf16].map(|precision| native(spec, &batch, precision, 2));
+        let off = distance(&bf16.logits, &f32.logits);
+        assert!((1e-5..0.03).contains(&off), "{spec}: {off}");
+        let gradients = bf16.gradients.iter().zip(&f32.gradients);
+        for (name, (bf16, f32)) in f32.net.trained_names().iter().zip(gradients) {
+            let cosine = (bf16 * f32).sum(Kind::Float) / (bf16.norm() * f32.norm());
+            let cosine = cosine.double_value(&[]);
+            assert!(cosine > 0.95, "{spec}, {name}: {cosine}");
+        }
+    }
+}
+
+#[test]
 fn gradients_do_not_depend_on_threads() {
     let batch = input(50, 28);
-    let [one, three] = [1, 3].map(|threads| native(NetworkSpec::default(), &batch, threads));
-    assert_eq!(one.logits, three.logits);
-    assert!(
-        one.gradients
-            .iter()
-            .zip(&three.gradients)
-            .all(|(one, three)| one == three)
-    );
+    for precision in [Precision::F32, Precision::Bf16] {
+        let [one, three] = [1, 3].map(|threads| native(NetworkSpec::default(), &batch, precision, threads));
+        assert_eq!(one.logits, three.logits);
+        let mut gradients = one.gradients.iter().zip(&three.gradients);
+        assert!(gradients.all(|(one, three)| one == three));
+    }
 }
 
 #[test]
@@ -130,7 +144,7 @@ fn numbers_that_are_none_are_not_hidden() {
     let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
     let broken = net.tensors()["block2.conv1.weight"].shallow_clone();
     let _ = tch::no_grad(|| broken.shallow_clone().fill_(f64::NAN));
-    let mut pass = Native::new(1).unwrap();
+    let mut pass = Native::new(Precision::F32, 1).unwrap();
     let loss = loss(&pass.forward(&net, &batch.0), &batch.1);
     assert!(loss.double_value(&[]).is_nan());
     let gradients = pass.gradients(&net, &loss);
@@ -145,7 +159,7 @@ fn numbers_that_are_none_are_not_hidden() {
 fn memory_does_not_grow() {
     let (input, labels) = input(20, 28);
     let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
-    let mut pass = Native::new(1).unwrap();
+    let mut pass = Native::new(Precision::F32, 1).unwrap();
     let mut kept = Vec::new();
     for _ in 0..4 {
         let logits = pass.forward(&net, &input);

@@ -1,0 +1,686 @@
+//! Convolution in bf16 by a CPU's matrix unit. Maps, kernels and gradients are rounded where they are multiplied; sums, and
+//! all that lies between the layers, stay f32.
+//!
+//! Every product is one of tiles. On the way forward a tile's rows are neighbouring pixels, which lie in a map with zeros
+//! around it, and its depth is a row of the kernel. The gradient of the input is the same convolution the other way round: of the output's
+//! gradient, spread out by the stride. That of the kernel sums over pixels: the output's gradient is turned to rows of one
+//! channel each, the input to pairs of pixels that one step of the stride lies between.
+
+pub mod unit;
+
+use bytemuck::{cast_slice, cast_slice_mut};
+use pulp::Simd;
+
+use super::direct::Sizes;
+use super::lanes::{BLOCK, Kernel};
+use super::method::Back;
+use unit::portable::Portable;
+use unit::{DEPTH, Hardware, SIDE, Unit};
+
+/// Pixels of the output that are enough to be worth loading a kernel's tiles; more would leave the cache.
+pub const PIXELS: usize = 784;
+
+/// Numbers of the packed kernels, forward and backward.
+pub fn packed(sizes: Sizes) -> [usize; 2] {
+    [Convolution::forward(sizes), Convolution::backward(sizes)].map(Convolution::packed)
+}
+
+/// Packs a kernel `[out, kernel_size, kernel_size, in]` for the way forward and for the way back.
+pub fn pack(sizes: Sizes, kernel: &[f32], forward: &mut [f32], backward: &mut [f32]) {
+    let Sizes {
+        in_channels,
+        out_channels,
+        kernel_size,
+        ..
+    } = sizes;
+    let run = kernel_size * in_channels;
+    let window = kernel_size * run;
+    Convolution::forward(sizes).pack(forward, |y, at, out| kernel[out * window + y * run + at]);
+    Convolution::backward(sizes).pack(backward, |y, at, input| {
+        let (x, out) = (at / out_channels, at % out_channels);
+        let (y, x) = (kernel_size - 1 - y, kernel_size - 1 - x);
+        kernel[out * window + y * run + x * in_channels + input]
+    });
+}
+
+/// Numbers of scratch for `digits` maps, forward or backward.
+pub fn scratch(sizes: Sizes, digits: usize) -> usize {
+    let forward = lines(Convolution::forward(sizes).maps(digits));
+    let gradient = KernelGradient::new(sizes, digits);
+    let backward = lines(gradient.maps())
+        + lines(2 * gradient.pairs())
+        + lines(2 * gradient.planes())
+        + lines(Convolution::backward(sizes).maps(digits));
+    forward.max(backward)
+}
+
+/// f32 that have room for so many bf16, in whole lines of the cache.
+fn lines(halves: usize) -> usize {
+    halves.div_ceil(2).next_multiple_of(BLOCK)
+}
+
+/// Takes so many bf16 off.
+fn carve<'a>(scratch: &mut &'a mut [f32], halves: usize) -> &'a mut [u16] {
+    let (taken, rest) = std::mem::take(scratch).split_at_mut(lines(halves));
+    *scratch = rest;
+    &mut cast_slice_mut(taken)[..halves]
+}
+
+/// A number in bf16, rounded to the nearest. What is no number stays none.
+#[inline(always)]
+fn round(number: f32) -> u16 {
+    let bits = number.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    if number.is_nan() { 0x7fc0 } else { rounded as u16 }
+}
+
+/// Two numbers as a tile has neighbours.
+#[inline(always)]
+fn pair(first: u16, second: u16) -> u32 {
+    u32::from(first) | u32::from(second) << 16
+}
+
+/// How maps `[digits, side, side, channels]` lie among zeros.
+#[derive(Clone, Copy)]
+struct Place {
+    side: usize,
+    channels: usize,
+    /// Pixels from one to the next, in both directions.
+    step: usize,
+    /// Zeros before the first pixel, in both directions.
+    margin: usize,
+    /// Pixels of a row with its zeros.
+    width: usize,
+    /// Pixels of a digit with its zeros.
+    span: usize,
+    /// Whether each pixel is followed by its right neighbour once more.
+    twins: bool,
+}
+
+impl Place {
+    #[inline(always)]
+    fn write(self, maps: &[f32], to: &mut [u16]) {
+        to.fill(0);
+        let Place { side, channels, .. } = self;
+        let size = if self.twins { 2 * channels } else { channels };
+        // Neighbours that stay neighbours are written at once.
+        let run = if self.step == 1 && !self.twins {
+            side * channels
+        } else {
+            channels
+        };
+        for (digit, map) in maps.chunks_exact(side * side * channels).enumerate() {
+            for (y, row) in map.chunks_exact(side * channels).enumerate() {
+                let first = digit * self.span + (y * self.step + self.margin) * self.width + self.margin;
+                for (x, from) in row.chunks_exact(run).enumerate() {
+                    let at = (first + x * self.step) * size;
+                    to[at..][..run].iter_mut().zip(from).for_each(
+                        #[inline(always)]
+                        |(to, from)| *to = round(*from),
+                    );
+                    if self.twins && at > 0 {
+                        to.copy_within(at..at + channels, at - channels);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A convolution of maps that have zeros around them, forward or as the gradient of the input.
+#[derive(Clone, Copy)]
+struct Convolution {
+    /// Height and width of a map with its zeros.
+    padded: usize,
+    in_channels: usize,
+    out_side: usize,
+    out_channels: usize,
+    kernel_size: usize,
+    stride: usize,
+}
+
+impl Convolution {
+    fn forward(sizes: Sizes) -> Convolution {
+        Convolution {
+            padded: sizes.side + 2 * sizes.padding,
+            in_channels: sizes.in_channels,
+            out_side: sizes.out_side,
+            out_channels: sizes.out_channels,
+            kernel_size: sizes.kernel_size,
+            stride: sizes.stride,
+        }
+    }
+
+    /// The gradient of the input from that of the output.
+    fn backward(sizes: Sizes) -> Convolution {
+        Convolution {
+            padded: sizes.side + sizes.kernel_size - 1,
+            in_channels: sizes.out_channels,
+            out_side: sizes.side,
+            out_channels: sizes.in_channels,
+            kernel_size: sizes.kernel_size,
+            stride: 1,
+        }
+    }
+
+    /// Pixels that lie together, so that every tile begins with a line of the cache: one that begins elsewhere is loaded several
+    /// times as slowly.
+    fn together(self) -> usize {
+        if 2 * self.in_channels == DEPTH { 2 } else { 1 }
+    }
+
+    /// Tiles of a row of the kernel.
+    ///
+    /// # Panics
+    /// When a tile would begin within a pixel.
+    fn chunks(self) -> usize {
+        assert!(self.pixel().is_multiple_of(DEPTH), "16 channels, or a multiple of 32");
+        self.kernel_size.div_ceil(self.together()) * self.pixel() / DEPTH
+    }
+
+    /// bf16 of a pixel, with its twin.
+    fn pixel(self) -> usize {
+        self.together() * self.in_channels
+    }
+
+    /// Numbers of the packed kernel, `[out blocks][kernel rows][chunks]` tiles.
+    fn packed(self) -> usize {
+        self.out_channels / BLOCK * self.kernel_size * self.chunks() * SIDE * SIDE
+    }
+
+    /// Writes the packed kernel; `number` is asked for a row of the kernel, a place in it, and a channel of the output.
+    fn pack(self, to: &mut [f32], number: impl Fn(usize, usize, usize) -> f32) {
+        let run = self.kernel_size * self.in_channels;
+        let mut tiles = cast_slice_mut(to).chunks_exact_mut(SIDE * SIDE);
+        for block in 0..self.out_channels / BLOCK {
+            for y in 0..self.kernel_size {
+                for (chunk, tile) in (0..self.chunks()).zip(&mut tiles) {
+                    for (at, row) in (chunk * DEPTH..).step_by(2).zip(tile.chunks_exact_mut(SIDE)) {
+                        for (column, to) in row.iter_mut().enumerate() {
+                            let number = |at| round(number(y, at, block * BLOCK + column));
+                            *to = if at < run { pair(number(at), number(at + 1)) } else { 0 };
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// bf16 of maps with their zeros, and what a tile at their end has too much.
+    fn maps(self, digits: usize) -> usize {
+        digits * self.padded * self.padded * self.pixel()
+    }
+
+    /// Convolves `digits` maps, or adds to the output.
+    #[inline(always)]
+    fn run<U: Unit>(self, digits: usize, maps: &[u16], kernel: &[f32], output: &mut [f32], add: bool) {
+        let channels = self.pixel() / 2;
+        // Rows of pixels are cut into equal parts, which overlap where they must.
+        let parts = self.out_side.div_ceil(SIDE);
+        let rows = self.out_side.div_ceil(parts);
+        let mut pixels = Vec::with_capacity(digits * self.out_side * parts);
+        for digit in 0..digits {
+            for y in 0..self.out_side {
+                for part in 0..parts {
+                    let x = (part * rows).min(self.out_side - rows);
+                    let pixel = (digit * self.padded + y * self.stride) * self.padded + x * self.stride;
+                    let out = ((digit * self.out_side + y) * self.out_side + x) * self.out_channels;
+                    pixels.push([pixel * channels, out]);
+                }
+            }
+        }
+        let block = self.packed() / (self.out_channels / BLOCK);
+        let blocks: Vec<_> = (0..self.out_channels / BLOCK).map(|n| [n * block, n * BLOCK]).collect();
+        let chunks = (0..self.kernel_size).flat_map(|y| (0..self.chunks()).map(move |chunk| [y, chunk]));
+        let row = self.padded * channels;
+        let depth: Vec<_> = chunks
+            .enumerate()
+            .map(|(n, [y, chunk])| [y * row + chunk * self.together() * SIDE, n * SIDE * SIDE])
+            .collect();
+        let product = Product {
+            left: cast_slice(maps),
+            left_stride: self.stride * channels,
+            right: cast_slice(kernel),
+            right_stride: SIDE,
+            depth: &depth,
+            sums_stride: self.out_channels,
+            add,
+        };
+        product.run(&mut U::new(rows), &pixels, &blocks, output);
+    }
+}
+
+/// Products of tiles: for each pair of a place on the left and one on the right, a sum over the depth.
+struct Product<'a> {
+    left: &'a [u32],
+    left_stride: usize,
+    right: &'a [u32],
+    right_stride: usize,
+    /// Steps from a pair's places, on the left and on the right.
+    depth: &'a [[usize; 2]],
+    sums_stride: usize,
+    /// To what stands there.
+    add: bool,
+}
+
+impl Product<'_> {
+    /// `lefts` and `rights` are places among the factors and, added up, among the sums.
+    #[inline(always)]
+    fn run(&self, unit: &mut impl Unit, lefts: &[[usize; 2]], rights: &[[usize; 2]], sums: &mut [f32]) {
+        for rights in rights.chunks(2) {
+            for lefts in lefts.chunks(2) {
+                match (lefts, rights) {
+                    (&[a, b], &[c, d]) => self.block(unit, [a, b], [c, d], sums),
+                    (&[a, b], &[c]) => self.block(unit, [a, b], [c], sums),
+                    (&[a], &[c, d]) => self.block(unit, [a], [c, d], sums),
+                    (&[a], &[c]) => self.block(unit, [a], [c], sums),
+                    _ => unreachable!("chunks have one or two"),
+                }
+            }
+        }
+    }
+
+    /// Up to two by two tiles of sums.
+    #[inline(always)]
+    fn block<const M: usize, const N: usize>(
+        &self,
+        unit: &mut impl Unit,
+        lefts: [[usize; 2]; M],
+        rights: [[usize; 2]; N],
+        sums: &mut [f32],
+    ) {
+        let at = |m: usize, n: usize| lefts[m][1] + rights[n][1];
+        let stride = self.sums_stride;
+        if self.add {
+            unit.take::<0>(&sums[at(0, 0)..], stride);
+            if N == 2 {
+                unit.take::<1>(&sums[at(0, 1)..], stride);
+            }
+            if M == 2 {
+                unit.take::<2>(&sums[at(1, 0)..], stride);
+            }
+            if M == 2 && N == 2 {
+                unit.take::<3>(&sums[at(1, 1)..], stride);
+            }
+        } else {
+            unit.clear::<0>();
+            unit.clear::<1>();
+            unit.clear::<2>();
+            unit.clear::<3>();
+        }
+        for &[left, right] in self.depth {
+            unit.left::<4>(&self.left[lefts[0][0] + left..], self.left_stride);
+            unit.right::<6>(&self.right[rights[0][0] + right..], self.right_stride);
+            unit.multiply::<0, 4, 6>();
+            if N == 2 {
+                unit.right::<7>(&self.right[rights[1][0] + right..], self.right_stride);
+                unit.multiply::<1, 4, 7>();
+            }
+            if M == 2 {
+                unit.left::<5>(&self.left[lefts[1][0] + left..], self.left_stride);
+                unit.multiply::<2, 5, 6>();
+            }
+            if M == 2 && N == 2 {
+                unit.multiply::<3, 5, 7>();
+            }
+        }
+        unit.put::<0>(&mut sums[at(0, 0)..], stride);
+        if N == 2 {
+            unit.put::<1>(&mut sums[at(0, 1)..], stride);
+        }
+        if M == 2 {
+            unit.put::<2>(&mut sums[at(1, 0)..], stride);
+        }
+        if M == 2 && N == 2 {
+            unit.put::<3>(&mut sums[at(1, 1)..], stride);
+        }
+    }
+}
+
+/// The gradient of a kernel: a sum over the slots of all digits, one for each pixel at which a step of the stride can begin.
+/// Slots at which there is no pixel of the output have zeros in its planes.
+#[derive(Clone, Copy)]
+struct KernelGradient {
+    sizes: Sizes,
+    digits: usize,
+    /// Pixels of a row of the input with its zeros; even, so that pairs of slots begin with a row.
+    width: usize,
+    /// Pixels of a digit of the input with its zeros.
+    span: usize,
+}
+
+impl KernelGradient {
+    fn new(sizes: Sizes, digits: usize) -> KernelGradient {
+        let padded = sizes.side + 2 * sizes.padding;
+        let width = padded.next_multiple_of(2);
+        KernelGradient {
+            sizes,
+            digits,
+            width,
+            span: (width * padded).next_multiple_of(2 * sizes.stride),
+        }
+    }
+
+    /// Tiles that the slots fill.
+    fn chunks(self) -> usize {
+        (self.digits * self.span / self.sizes.stride).div_ceil(DEPTH)
+    }
+
+    /// Pairs of pixels of the input, for each channel.
+    fn pairs(self) -> usize {
+        let last = (self.sizes.kernel_size - 1) * (self.width + 1);
+        (self.chunks() * DEPTH * self.sizes.stride + last) * self.sizes.in_channels
+    }
+
+    /// bf16 of the input with its zeros.
+    fn maps(self) -> usize {
+        self.pairs() + self.sizes.stride * self.sizes.in_channels
+    }
+
+    /// Pairs of slots of a channel of the output.
+    fn plane(self) -> usize {
+        self.chunks() * SIDE
+    }
+
+    /// Pairs of slots.
+    fn planes(self) -> usize {
+        self.plane() * self.sizes.out_channels
+    }
+
+    /// Adds to the gradient `[out, window]`, given the maps and the output's gradient.
+    #[inline(always)]
+    fn run<U: Unit>(self, input: &[f32], output: &[f32], gradient: &mut [f32], scratch: &mut &mut [f32]) {
+        let Sizes {
+            side,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            ..
+        } = self.sizes;
+        let maps = carve(scratch, self.maps());
+        let place = Place {
+            side,
+            channels: in_channels,
+            step: 1,
+            margin: padding,
+            width: self.width,
+            span: self.span,
+            twins: false,
+        };
+        place.write(input, maps);
+        let pairs: &mut [u32] = cast_slice_mut(carve(scratch, 2 * self.pairs()));
+        let neighbours = maps.iter().zip(&maps[stride * in_channels..]);
+        pairs.iter_mut().zip(neighbours).for_each(
+            #[inline(always)]
+            |(to, (first, second))| *to = pair(*first, *second),
+        );
+        let planes: &mut [u32] = cast_slice_mut(carve(scratch, 2 * self.planes()));
+        self.write_planes(output, planes);
+
+        let window = kernel_size * kernel_size * in_channels;
+        let outs: Vec<_> = (0..out_channels / BLOCK)
+            .map(|n| [n * BLOCK * self.plane(), n * BLOCK * window])
+            .collect();
+        let mut parts = Vec::with_capacity(window / BLOCK);
+        for y in 0..kernel_size {
+            for x in 0..kernel_size {
+                for channel in (0..in_channels).step_by(BLOCK) {
+                    parts.push([
+                        (y * self.width + x) * in_channels + channel,
+                        (y * kernel_size + x) * in_channels + channel,
+                    ]);
+                }
+            }
+        }
+        let depth: Vec<_> = (0..self.chunks())
+            .map(|chunk| [chunk * SIDE, chunk * DEPTH * stride * in_channels])
+            .collect();
+        let product = Product {
+            left: planes,
+            left_stride: self.plane(),
+            right: pairs,
+            right_stride: 2 * stride * in_channels,
+            depth: &depth,
+            sums_stride: window,
+            add: true,
+        };
+        product.run(&mut U::new(SIDE), &outs, &parts, gradient);
+    }
+
+    /// The gradient of the output, `[digits, out_side, out_side, out]`, as `[out]` planes of slots.
+    #[inline(always)]
+    fn write_planes(self, output: &[f32], planes: &mut [u32]) {
+        planes.fill(0);
+        let (side, channels) = (self.sizes.out_side, self.sizes.out_channels);
+        let zeros = [0.0; BLOCK];
+        for (digit, map) in output.chunks_exact(side * side * channels).enumerate() {
+            for (y, row) in map.chunks_exact(side * channels).enumerate() {
+                let slot = digit * self.span / self.sizes.stride + y * self.width;
+                for (x, pixels) in row.chunks(2 * channels).enumerate() {
+                    for channel in (0..channels).step_by(BLOCK) {
+                        let first = &pixels[channel..][..BLOCK];
+                        let second = channels + channel..channels + channel + BLOCK;
+                        let second = pixels.get(second).unwrap_or(&zeros);
+                        let mut pairs = [0; BLOCK];
+                        for (pair_, (first, second)) in pairs.iter_mut().zip(first.iter().zip(second)) {
+                            *pair_ = pair(round(*first), round(*second));
+                        }
+                        let planes = planes[channel * self.plane() + slot / 2 + x..].iter_mut();
+                        planes.step_by(self.plane()).zip(pairs).for_each(|(to, pair)| *to = pair);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Convolves maps `[digits, side, side, channels]`.
+pub struct Forward<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// The maps.
+    pub input: &'a [f32],
+    /// The kernel to the outputs.
+    pub kernel: &'a [f32],
+    /// Where the sums go.
+    pub output: &'a mut [f32],
+    /// [`scratch`] numbers.
+    pub scratch: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, _: S) {
+        if unit::is_here() {
+            self.by::<Hardware>();
+        } else {
+            self.by::<Portable>();
+        }
+    }
+}
+
+impl Forward<'_> {
+    #[inline(always)]
+    fn by<U: Unit>(self) {
+        let sizes = self.sizes;
+        let convolution = Convolution::forward(sizes);
+        let digits = sizes.digits(self.input);
+        let maps = carve(&mut { self.scratch }, convolution.maps(digits));
+        let place = Place {
+            side: sizes.side,
+            channels: sizes.in_channels,
+            step: 1,
+            margin: sizes.padding,
+            width: convolution.padded,
+            span: convolution.padded * convolution.padded,
+            twins: convolution.together() == 2,
+        };
+        place.write(self.input, maps);
+        convolution.run::<U>(digits, maps, self.kernel, self.output, false);
+    }
+}
+
+/// Adds the gradients of maps and kernel, given that of the output.
+pub struct Backward<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// The maps; the gradient of the kernel is `[out, window]`, as the kernel itself.
+    pub back: Back<'a>,
+    /// [`scratch`] numbers.
+    pub scratch: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, _: S) {
+        if unit::is_here() {
+            self.by::<Hardware>();
+        } else {
+            self.by::<Portable>();
+        }
+    }
+}
+
+impl Backward<'_> {
+    #[inline(always)]
+    fn by<U: Unit>(self) {
+        let (sizes, back) = (self.sizes, self.back);
+        let digits = sizes.digits(back.input);
+        let mut scratch = self.scratch;
+        KernelGradient::new(sizes, digits).run::<U>(back.input, back.output, back.to_kernel, &mut scratch);
+        let Some(to_input) = back.to_input else { return };
+        let convolution = Convolution::backward(sizes);
+        let maps = carve(&mut scratch, convolution.maps(digits));
+        let place = Place {
+            side: sizes.out_side,
+            channels: sizes.out_channels,
+            step: sizes.stride,
+            margin: sizes.kernel_size - 1 - sizes.padding,
+            width: convolution.padded,
+            span: convolution.padded * convolution.padded,
+            twins: convolution.together() == 2,
+        };
+        place.write(back.output, maps);
+        convolution.run::<U>(digits, maps, back.kernel, to_input, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::Arch;
+
+    use super::*;
+    use crate::native::{direct, lanes};
+
+    /// Output, gradient of the input and of the kernel.
+    type Results = [Vec<f32>; 3];
+
+    /// Whole numbers so small that bf16 has them, and f32 all their sums.
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * i + 7 * i + seed) * 2_654_435_761 >> 7) as f32 % 9.0 - 4.0).collect()
+    }
+
+    fn by_tiles<U: Unit>(sizes: Sizes, [input, kernel, of_output]: &Results) -> Results {
+        let [mut forward, mut backward] = packed(sizes).map(|n| vec![0.0; n]);
+        pack(sizes, kernel, &mut forward, &mut backward);
+        let mut scratch = vec![f32::NAN; scratch(sizes, sizes.digits(input))];
+        let (mut output, mut to_input, mut to_kernel) = (vec![f32::NAN; of_output.len()], input.clone(), kernel.clone());
+        let scratch = &mut scratch;
+        Forward {
+            sizes,
+            input,
+            kernel: &forward,
+            output: &mut output,
+            scratch,
+        }
+        .by::<U>();
+        let back = Back {
+            input,
+            output: of_output,
+            kernel: &backward,
+            to_input: Some(&mut to_input),
+            to_kernel: &mut to_kernel,
+        };
+        Backward { sizes, back, scratch }.by::<U>();
+        [output, to_input, to_kernel]
+    }
+
+    fn directly(sizes: Sizes, [input, kernel, of_output]: &Results) -> Results {
+        let arch = Arch::new();
+        let [mut forward, mut backward] = [0; 2].map(|_| vec![0.0; kernel.len()]);
+        direct::pack(sizes, kernel, &mut forward, &mut backward);
+        let mut scratch = vec![0.0; sizes.scratch(sizes.digits(input))];
+        let (mut output, mut to_input) = (vec![0.0; of_output.len()], input.clone());
+        let mut matrix = vec![0.0; kernel.len()];
+        let scratch = &mut scratch;
+        let way = direct::Forward {
+            sizes,
+            input,
+            kernel: &forward,
+            output: &mut output,
+            scratch,
+        };
+        lanes::run(arch, way);
+        let back = Back {
+            input,
+            output: of_output,
+            kernel: &backward,
+            to_input: Some(&mut to_input),
+            to_kernel: &mut matrix,
+        };
+        lanes::run(arch, direct::Backward { sizes, back, scratch });
+        let mut to_kernel = vec![0.0; kernel.len()];
+        direct::unpack(sizes, &matrix, &mut to_kernel);
+        to_kernel.iter_mut().zip(kernel).for_each(|(to, from)| *to += from);
+        [output, to_input, to_kernel]
+    }
+
+    #[test]
+    fn small_whole_numbers_are_convolved_exactly() {
+        for (digits, side, in_channels, out_channels, [kernel_size, stride, padding]) in [
+            (1, 28, 16, 16, [3, 1, 1]),
+            (2, 28, 16, 32, [3, 2, 1]),
+            (3, 28, 16, 32, [1, 2, 0]),
+            (2, 14, 32, 32, [3, 1, 1]),
+            (3, 7, 64, 64, [3, 1, 1]),
+            (1, 14, 32, 64, [1, 2, 0]),
+            (2, 20, 16, 16, [3, 1, 1]),
+            (5, 10, 16, 32, [3, 2, 1]),
+            (2, 5, 16, 16, [1, 1, 0]),
+            (1, 36, 16, 16, [3, 1, 1]),
+        ] {
+            let sizes = Sizes {
+                side,
+                in_channels,
+                out_side: (side + 2 * padding - kernel_size) / stride + 1,
+                out_channels,
+                kernel_size,
+                stride,
+                padding,
+            };
+            let given = [
+                numbers(digits * side * side * in_channels, 1),
+                numbers(out_channels * sizes.window(), 2),
+                numbers(digits * sizes.out_side.pow(2) * out_channels, 3),
+            ];
+            let expected = directly(sizes, &given);
+            assert!(by_tiles::<Portable>(sizes, &given) == expected, "{sizes:?}");
+            if unit::is_here() {
+                assert!(by_tiles::<Hardware>(sizes, &given) == expected, "{sizes:?} by the hardware");
+            }
+        }
+    }
+
+    #[test]
+    fn rounds_to_the_nearest_and_hides_nothing() {
+        let nearest = |number: f32| f32::from_bits(u32::from(round(number)) << 16);
+        assert_eq!(nearest(1.0), 1.0);
+        assert_eq!(nearest(1.0 + 1.0 / 256.0), 1.0, "half way, to the even one");
+        assert_eq!(nearest(1.0 + 3.0 / 256.0), 1.0 + 1.0 / 64.0);
+        assert_eq!(nearest(-1.0 - 0.5 / 128.0 - 1e-6), -1.0 - 1.0 / 128.0);
+        assert_eq!(nearest(f32::NEG_INFINITY), f32::NEG_INFINITY);
+        assert!(nearest(f32::from_bits(0x7fff_ffff)).is_nan());
+    }
+}
