@@ -14,7 +14,7 @@ use pulp::Simd;
 use super::direct::Sizes;
 use super::lanes::{BLOCK, Kernel};
 use super::method::Back;
-use unit::portable::Portable;
+use unit::portable::{Portable, bf16};
 use unit::{DEPTH, Hardware, SIDE, Unit};
 
 /// Pixels of the output that are enough to be worth loading a kernel's tiles; more would leave the cache.
@@ -45,9 +45,11 @@ pub fn pack(sizes: Sizes, kernel: &[f32], forward: &mut [f32], backward: &mut [f
 
 /// Numbers of scratch for `digits` maps, forward or backward.
 pub fn scratch(sizes: Sizes, digits: usize) -> usize {
-    let forward = lines(Convolution::forward(sizes).maps(digits));
+    let forward = lines(sizes.side * sizes.in_channels) + lines(Convolution::forward(sizes).maps(digits));
     let gradient = KernelGradient::new(sizes, digits);
-    let backward = lines(gradient.maps())
+    let backward = lines(sizes.side * sizes.in_channels)
+        + 2 * lines(sizes.out_side * sizes.out_channels)
+        + lines(gradient.maps())
         + lines(2 * gradient.pairs())
         + lines(2 * gradient.planes())
         + lines(Convolution::backward(sizes).maps(digits));
@@ -64,14 +66,6 @@ fn carve<'a>(scratch: &mut &'a mut [f32], halves: usize) -> &'a mut [u16] {
     let (taken, rest) = std::mem::take(scratch).split_at_mut(lines(halves));
     *scratch = rest;
     &mut cast_slice_mut(taken)[..halves]
-}
-
-/// A number in bf16, rounded to the nearest. What is no number stays none.
-#[inline(always)]
-fn round(number: f32) -> u16 {
-    let bits = number.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-    if number.is_nan() { 0x7fc0 } else { rounded as u16 }
 }
 
 /// Two numbers as a tile has neighbours.
@@ -93,34 +87,25 @@ struct Place {
     width: usize,
     /// Pixels of a digit with its zeros.
     span: usize,
-    /// Whether each pixel is followed by its right neighbour once more.
-    twins: bool,
 }
 
 impl Place {
+    /// `row` has room for a row of a map.
     #[inline(always)]
-    fn write(self, maps: &[f32], to: &mut [u16]) {
+    fn write<U: Unit>(self, maps: &[f32], to: &mut [u16], row: &mut [u16]) {
         to.fill(0);
         let Place { side, channels, .. } = self;
-        let size = if self.twins { 2 * channels } else { channels };
-        // Neighbours that stay neighbours are written at once.
-        let run = if self.step == 1 && !self.twins {
-            side * channels
-        } else {
-            channels
-        };
         for (digit, map) in maps.chunks_exact(side * side * channels).enumerate() {
-            for (y, row) in map.chunks_exact(side * channels).enumerate() {
+            for (y, from) in map.chunks_exact(side * channels).enumerate() {
                 let first = digit * self.span + (y * self.step + self.margin) * self.width + self.margin;
-                for (x, from) in row.chunks_exact(run).enumerate() {
-                    let at = (first + x * self.step) * size;
-                    to[at..][..run].iter_mut().zip(from).for_each(
-                        #[inline(always)]
-                        |(to, from)| *to = round(*from),
-                    );
-                    if self.twins && at > 0 {
-                        to.copy_within(at..at + channels, at - channels);
-                    }
+                let to = &mut to[first * channels..];
+                if self.step == 1 {
+                    U::round(from, &mut to[..from.len()]);
+                } else {
+                    U::round(from, row);
+                    let pixels = row.chunks_exact(channels);
+                    let places = to.chunks_mut(self.step * channels);
+                    pixels.zip(places).for_each(|(pixel, place)| place[..channels].copy_from_slice(pixel));
                 }
             }
         }
@@ -163,58 +148,54 @@ impl Convolution {
         }
     }
 
-    /// Pixels that lie together, so that every tile begins with a line of the cache: one that begins elsewhere is loaded several
-    /// times as slowly.
-    fn together(self) -> usize {
-        if 2 * self.in_channels == DEPTH { 2 } else { 1 }
+    /// Channels of a pixel that a tile takes. It begins and ends with pixels or halves of them, so that no row of it lies across
+    /// two lines of the cache, which costs several times as much.
+    fn depth(self) -> usize {
+        let depth = self.in_channels.min(DEPTH);
+        assert!(self.in_channels.is_multiple_of(depth), "16 channels, or a multiple of 32");
+        depth
     }
 
     /// Tiles of a row of the kernel.
-    ///
-    /// # Panics
-    /// When a tile would begin within a pixel.
     fn chunks(self) -> usize {
-        assert!(self.pixel().is_multiple_of(DEPTH), "16 channels, or a multiple of 32");
-        self.kernel_size.div_ceil(self.together()) * self.pixel() / DEPTH
+        self.kernel_size * self.in_channels / self.depth()
     }
 
-    /// bf16 of a pixel, with its twin.
-    fn pixel(self) -> usize {
-        self.together() * self.in_channels
+    /// Numbers of a tile of the packed kernel.
+    fn tile(self) -> usize {
+        self.depth() / 2 * SIDE
     }
 
     /// Numbers of the packed kernel, `[out blocks][kernel rows][chunks]` tiles.
     fn packed(self) -> usize {
-        self.out_channels / BLOCK * self.kernel_size * self.chunks() * SIDE * SIDE
+        self.out_channels / BLOCK * self.kernel_size * self.chunks() * self.tile()
     }
 
     /// Writes the packed kernel; `number` is asked for a row of the kernel, a place in it, and a channel of the output.
     fn pack(self, to: &mut [f32], number: impl Fn(usize, usize, usize) -> f32) {
-        let run = self.kernel_size * self.in_channels;
-        let mut tiles = cast_slice_mut(to).chunks_exact_mut(SIDE * SIDE);
+        let mut rows = cast_slice_mut(to).chunks_exact_mut(SIDE);
         for block in 0..self.out_channels / BLOCK {
             for y in 0..self.kernel_size {
-                for (chunk, tile) in (0..self.chunks()).zip(&mut tiles) {
-                    for (at, row) in (chunk * DEPTH..).step_by(2).zip(tile.chunks_exact_mut(SIDE)) {
-                        for (column, to) in row.iter_mut().enumerate() {
-                            let number = |at| round(number(y, at, block * BLOCK + column));
-                            *to = if at < run { pair(number(at), number(at + 1)) } else { 0 };
-                        }
+                let pairs = (0..self.kernel_size * self.in_channels).step_by(2);
+                for (at, row) in pairs.zip(&mut rows) {
+                    for (column, to) in row.iter_mut().enumerate() {
+                        let number = |at| bf16(number(y, at, block * BLOCK + column));
+                        *to = pair(number(at), number(at + 1));
                     }
                 }
             }
         }
     }
 
-    /// bf16 of maps with their zeros, and what a tile at their end has too much.
+    /// bf16 of maps with their zeros.
     fn maps(self, digits: usize) -> usize {
-        digits * self.padded * self.padded * self.pixel()
+        digits * self.padded * self.padded * self.in_channels
     }
 
     /// Convolves `digits` maps, or adds to the output.
     #[inline(always)]
     fn run<U: Unit>(self, digits: usize, maps: &[u16], kernel: &[f32], output: &mut [f32], add: bool) {
-        let channels = self.pixel() / 2;
+        let channels = self.in_channels / 2;
         // Rows of pixels are cut into equal parts, which overlap where they must.
         let parts = self.out_side.div_ceil(SIDE);
         let rows = self.out_side.div_ceil(parts);
@@ -235,7 +216,7 @@ impl Convolution {
         let row = self.padded * channels;
         let depth: Vec<_> = chunks
             .enumerate()
-            .map(|(n, [y, chunk])| [y * row + chunk * self.together() * SIDE, n * SIDE * SIDE])
+            .map(|(n, [y, chunk])| [y * row + chunk * self.depth() / 2, n * self.tile()])
             .collect();
         let product = Product {
             left: cast_slice(maps),
@@ -246,7 +227,7 @@ impl Convolution {
             sums_stride: self.out_channels,
             add,
         };
-        product.run(&mut U::new(rows), &pixels, &blocks, output);
+        product.run(&mut U::new(rows, self.depth()), &pixels, &blocks, output);
     }
 }
 
@@ -377,9 +358,9 @@ impl KernelGradient {
         self.pairs() + self.sizes.stride * self.sizes.in_channels
     }
 
-    /// Pairs of slots of a channel of the output.
+    /// Pairs of slots of a channel of the output, and what is written after the last row.
     fn plane(self) -> usize {
-        self.chunks() * SIDE
+        (self.chunks() + 1) * SIDE
     }
 
     /// Pairs of slots.
@@ -399,6 +380,7 @@ impl KernelGradient {
             padding,
             ..
         } = self.sizes;
+        let row = carve(scratch, side * in_channels);
         let maps = carve(scratch, self.maps());
         let place = Place {
             side,
@@ -407,9 +389,8 @@ impl KernelGradient {
             margin: padding,
             width: self.width,
             span: self.span,
-            twins: false,
         };
-        place.write(input, maps);
+        place.write::<U>(input, maps, row);
         let pairs: &mut [u32] = cast_slice_mut(carve(scratch, 2 * self.pairs()));
         let neighbours = maps.iter().zip(&maps[stride * in_channels..]);
         pairs.iter_mut().zip(neighbours).for_each(
@@ -417,7 +398,7 @@ impl KernelGradient {
             |(to, (first, second))| *to = pair(*first, *second),
         );
         let planes: &mut [u32] = cast_slice_mut(carve(scratch, 2 * self.planes()));
-        self.write_planes(output, planes);
+        self.write_planes::<U>(output, planes, carve(scratch, self.sizes.out_side * out_channels));
 
         let window = kernel_size * kernel_size * in_channels;
         let outs: Vec<_> = (0..out_channels / BLOCK)
@@ -446,29 +427,31 @@ impl KernelGradient {
             sums_stride: window,
             add: true,
         };
-        product.run(&mut U::new(SIDE), &outs, &parts, gradient);
+        product.run(&mut U::new(SIDE, DEPTH), &outs, &parts, gradient);
     }
 
-    /// The gradient of the output, `[digits, out_side, out_side, out]`, as `[out]` planes of slots.
+    /// The gradient of the output, `[digits, out_side, out_side, out]`, as `[out]` planes of slots. `row` has room for a row of it.
     #[inline(always)]
-    fn write_planes(self, output: &[f32], planes: &mut [u32]) {
+    fn write_planes<U: Unit>(self, output: &[f32], planes: &mut [u32], row: &mut [u16]) {
         planes.fill(0);
         let (side, channels) = (self.sizes.out_side, self.sizes.out_channels);
-        let zeros = [0.0; BLOCK];
+        let (plane, blocks) = (self.plane(), channels / BLOCK);
         for (digit, map) in output.chunks_exact(side * side * channels).enumerate() {
-            for (y, row) in map.chunks_exact(side * channels).enumerate() {
+            for (y, from) in map.chunks_exact(side * channels).enumerate() {
+                U::round(from, row);
+                let (row, _) = row.as_chunks::<BLOCK>();
                 let slot = digit * self.span / self.sizes.stride + y * self.width;
-                for (x, pixels) in row.chunks(2 * channels).enumerate() {
-                    for channel in (0..channels).step_by(BLOCK) {
-                        let first = &pixels[channel..][..BLOCK];
-                        let second = channels + channel..channels + channel + BLOCK;
-                        let second = pixels.get(second).unwrap_or(&zeros);
-                        let mut pairs = [0; BLOCK];
-                        for (pair_, (first, second)) in pairs.iter_mut().zip(first.iter().zip(second)) {
-                            *pair_ = pair(round(*first), round(*second));
+                for first in (0..side).step_by(DEPTH) {
+                    for block in 0..blocks {
+                        let mut pixels = [[0; SIDE]; DEPTH];
+                        let of_block = row[first * blocks + block..].iter().step_by(blocks);
+                        pixels.iter_mut().zip(of_block).for_each(|(to, from)| *to = *from);
+                        let turned = U::turn(&pixels);
+                        // Zeros after the row's end are written over by the next one, or lie where there is no pixel.
+                        let planes = planes[block * BLOCK * plane + (slot + first) / 2..].chunks_mut(plane);
+                        for (plane, pairs) in planes.zip(turned) {
+                            plane[..SIDE].copy_from_slice(&pairs);
                         }
-                        let planes = planes[channel * self.plane() + slot / 2 + x..].iter_mut();
-                        planes.step_by(self.plane()).zip(pairs).for_each(|(to, pair)| *to = pair);
                     }
                 }
             }
@@ -507,7 +490,9 @@ impl Forward<'_> {
         let sizes = self.sizes;
         let convolution = Convolution::forward(sizes);
         let digits = sizes.digits(self.input);
-        let maps = carve(&mut { self.scratch }, convolution.maps(digits));
+        let mut scratch = self.scratch;
+        let row = carve(&mut scratch, sizes.side * sizes.in_channels);
+        let maps = carve(&mut scratch, convolution.maps(digits));
         let place = Place {
             side: sizes.side,
             channels: sizes.in_channels,
@@ -515,9 +500,8 @@ impl Forward<'_> {
             margin: sizes.padding,
             width: convolution.padded,
             span: convolution.padded * convolution.padded,
-            twins: convolution.together() == 2,
         };
-        place.write(self.input, maps);
+        place.write::<U>(self.input, maps, row);
         convolution.run::<U>(digits, maps, self.kernel, self.output, false);
     }
 }
@@ -552,6 +536,7 @@ impl Backward<'_> {
         KernelGradient::new(sizes, digits).run::<U>(back.input, back.output, back.to_kernel, &mut scratch);
         let Some(to_input) = back.to_input else { return };
         let convolution = Convolution::backward(sizes);
+        let row = carve(&mut scratch, sizes.out_side * sizes.out_channels);
         let maps = carve(&mut scratch, convolution.maps(digits));
         let place = Place {
             side: sizes.out_side,
@@ -560,9 +545,8 @@ impl Backward<'_> {
             margin: sizes.kernel_size - 1 - sizes.padding,
             width: convolution.padded,
             span: convolution.padded * convolution.padded,
-            twins: convolution.together() == 2,
         };
-        place.write(back.output, maps);
+        place.write::<U>(back.output, maps, row);
         convolution.run::<U>(digits, maps, back.kernel, to_input, true);
     }
 }
@@ -675,12 +659,20 @@ mod tests {
 
     #[test]
     fn rounds_to_the_nearest_and_hides_nothing() {
-        let nearest = |number: f32| f32::from_bits(u32::from(round(number)) << 16);
+        let nearest = |number: f32| {
+            let mut rounded = [[0; BLOCK]; 2];
+            Portable::round(&[number; BLOCK], &mut rounded[0]);
+            if unit::is_here() {
+                Hardware::round(&[number; BLOCK], &mut rounded[1]);
+                assert_eq!(rounded[0], rounded[1], "{number}");
+            }
+            f32::from_bits(u32::from(rounded[0][0]) << 16)
+        };
         assert_eq!(nearest(1.0), 1.0);
         assert_eq!(nearest(1.0 + 1.0 / 256.0), 1.0, "half way, to the even one");
         assert_eq!(nearest(1.0 + 3.0 / 256.0), 1.0 + 1.0 / 64.0);
         assert_eq!(nearest(-1.0 - 0.5 / 128.0 - 1e-6), -1.0 - 1.0 / 128.0);
         assert_eq!(nearest(f32::NEG_INFINITY), f32::NEG_INFINITY);
-        assert!(nearest(f32::from_bits(0x7fff_ffff)).is_nan());
+        assert!(nearest(f32::NAN).is_nan());
     }
 }
