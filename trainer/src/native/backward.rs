@@ -198,19 +198,22 @@ impl<'a> Backward<'a> {
                     .as_deref_mut()
                     .map(|all| &mut all[(first - number * CHUNK) * len..][..input.len()]);
                 if let Some(gradient) = &mut gradient {
-                    gradient.fill(0.0);
-                    for &other in &added_to {
+                    for (n, &other) in added_to.iter().enumerate() {
                         let more = &self.of_sums[other][of(len)];
-                        gradient.iter_mut().zip(more).for_each(|(to, from)| *to += from);
+                        match n {
+                            0 => gradient.copy_from_slice(more),
+                            _ => gradient.iter_mut().zip(more).for_each(|(to, from)| *to += from),
+                        }
                     }
                 }
-                for (&used, to_kernel) in uses.iter().zip(&mut part.kernels) {
+                for (n, (&used, to_kernel)) in uses.iter().zip(&mut part.kernels).enumerate() {
                     let (output, scratch) = scratch.split_at_mut(digits.len() * used.output);
                     let back = Back {
                         input,
                         output: self.of_output(used, &digits, output),
                         kernel: used.kernel,
                         to_input: gradient.as_deref_mut(),
+                        adds: n > 0 || !added_to.is_empty(),
                         to_kernel,
                     };
                     used.method.backward(self.arch, back, scratch);

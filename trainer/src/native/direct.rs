@@ -195,6 +195,9 @@ impl Kernel for Backward<'_> {
                 },
             );
         }
+        if !gradients.adds {
+            to_input.fill(0.0);
+        }
         for (to, from) in to_input
             .chunks_exact_mut(sizes.side * sizes.in_channels)
             .zip(sizes.rows(digits))

@@ -33,8 +33,10 @@ pub struct Back<'a> {
     pub output: &'a [f32],
     /// The kernel for the way back.
     pub kernel: &'a [f32],
-    /// Gradient of the input, added to; the picture needs none.
+    /// Gradient of the input; the picture needs none.
     pub to_input: Option<&'a mut [f32]>,
+    /// Whether it is added to what stands there.
+    pub adds: bool,
     /// Gradient of the kernel as [`Method::unpack`] takes it, added to.
     pub to_kernel: &'a mut [f32],
 }

@@ -93,22 +93,24 @@ impl Place {
     /// `row` has room for a row of a map.
     #[inline(always)]
     fn write<U: Unit>(self, maps: &[f32], to: &mut [u16], row: &mut [u16]) {
-        to.fill(0);
         let Place { side, channels, .. } = self;
+        // Up to where it is written.
+        let mut end = 0;
         for (digit, map) in maps.chunks_exact(side * side * channels).enumerate() {
             for (y, from) in map.chunks_exact(side * channels).enumerate() {
                 let first = digit * self.span + (y * self.step + self.margin) * self.width + self.margin;
-                let to = &mut to[first * channels..];
-                if self.step == 1 {
-                    U::round(from, &mut to[..from.len()]);
-                } else {
-                    U::round(from, row);
-                    let pixels = row.chunks_exact(channels);
-                    let places = to.chunks_mut(self.step * channels);
-                    pixels.zip(places).for_each(|(pixel, place)| place[..channels].copy_from_slice(pixel));
+                U::round(from, row);
+                // Neighbours that stay neighbours are written at once.
+                let run = if self.step == 1 { row.len() } else { channels };
+                for (x, pixels) in row.chunks_exact(run).enumerate() {
+                    let at = (first + x * self.step) * channels;
+                    to[end..at].fill(0);
+                    end = at + run;
+                    to[at..end].copy_from_slice(pixels);
                 }
             }
         }
+        to[end..].fill(0);
     }
 }
 
@@ -547,7 +549,7 @@ impl Backward<'_> {
             span: convolution.padded * convolution.padded,
         };
         place.write::<U>(back.output, maps, row);
-        convolution.run::<U>(digits, maps, back.kernel, to_input, true);
+        convolution.run::<U>(digits, maps, back.kernel, to_input, back.adds);
     }
 }
 
@@ -585,6 +587,7 @@ mod tests {
             output: of_output,
             kernel: &backward,
             to_input: Some(&mut to_input),
+            adds: true,
             to_kernel: &mut to_kernel,
         };
         Backward { sizes, back, scratch }.by::<U>();
@@ -612,6 +615,7 @@ mod tests {
             output: of_output,
             kernel: &backward,
             to_input: Some(&mut to_input),
+            adds: true,
             to_kernel: &mut matrix,
         };
         lanes::run(arch, direct::Backward { sizes, back, scratch });

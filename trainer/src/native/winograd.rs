@@ -267,6 +267,9 @@ impl Kernel for Backward<'_> {
         let to_input = gradients
             .to_input
             .expect("the picture, of one channel, is convolved directly");
+        if !gradients.adds {
+            to_input.fill(0.0);
+        }
         let digits = gradients.input.len() / (side * side * in_channels);
         let tiles = digits * sizes.tiles();
         let (from, to) = (plane(tiles, in_channels), plane(tiles, out_channels));
