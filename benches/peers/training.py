@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BATCH_SIZE = 64
 LEARNING_RATE = 0.001
 GOAL = 0.990
+PRECISIONS = ("f32", "bf16")
 MOST_EPOCHS = 20
 
 
@@ -43,15 +44,19 @@ def main():
 
 def epoch(rounds):
     build()
-    seconds = {"PyTorch": [], "trainer": []}
+    theirs = []
+    ours = {f"`trainer --precision {precision}`": [] for precision in PRECISIONS}
     for _ in range(rounds):
-        seconds["PyTorch"].append(pytorch_in_a_process_of_its_own(0, 1)[0]["seconds"])
-        seconds["trainer"].append(trainer("--epochs", "1")["seconds"])
-        print({name: [round(s, 1) for s in times] for name, times in seconds.items()}, flush=True)
-    rows = ["| | n | median s | fastest s | slowest s |", "|---|---:|---:|---:|---:|"]
-    rows += [f"| {name} | {len(times)} | {spread(times)} |" for name, times in seconds.items()]
-    ratios = [ours / theirs for theirs, ours in zip(seconds["PyTorch"], seconds["trainer"])]
-    write("epoch", rows, f"`trainer` takes {ratio(ratios)} of the PyTorch script's time")
+        theirs.append(pytorch_in_a_process_of_its_own(0, 1)[0]["seconds"])
+        for precision, seconds in zip(PRECISIONS, ours.values()):
+            seconds.append(trainer("--epochs", "1", "--precision", precision)["seconds"])
+        print(theirs, ours, flush=True)
+    rows = ["| | n | median s | fastest s | slowest s | of PyTorch's time | lowest | highest |", "|---|" + "---:|" * 7]
+    for name, times in {"PyTorch": theirs, **ours}.items():
+        ratios = [seconds / other for other, seconds in zip(theirs, times)]
+        of_theirs = f"{statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f}"
+        rows.append(f"| {name} | {len(times)} | {spread(times)} | {of_theirs} |")
+    write("epoch", rows, "Ratios are those of one round, and their median")
 
 
 def fast(rounds, seeds):
