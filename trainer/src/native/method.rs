@@ -161,7 +161,15 @@ impl Method {
                 },
             ),
             Method::Direct(sizes) => direct::pack(sizes, kernel, &mut forward, &mut backward),
-            Method::Tiles(sizes) => tiles::pack(sizes, kernel, &mut forward, &mut backward),
+            Method::Tiles(sizes) => lanes::run(
+                arch,
+                tiles::Pack {
+                    sizes,
+                    kernel,
+                    forward: &mut forward,
+                    backward: &mut backward,
+                },
+            ),
         }
         [forward, backward]
     }

@@ -25,22 +25,45 @@ pub fn packed(sizes: Sizes) -> [usize; 2] {
     [Convolution::forward(sizes), Convolution::backward(sizes)].map(Convolution::packed)
 }
 
-/// Packs a kernel `[out, kernel_size, kernel_size, in]` for the way forward and for the way back.
-pub fn pack(sizes: Sizes, kernel: &[f32], forward: &mut [f32], backward: &mut [f32]) {
-    let Sizes {
-        in_channels,
-        out_channels,
-        kernel_size,
-        ..
-    } = sizes;
-    let run = kernel_size * in_channels;
-    let window = kernel_size * run;
-    Convolution::forward(sizes).pack(forward, |y, at, out| kernel[out * window + y * run + at]);
-    Convolution::backward(sizes).pack(backward, |y, at, input| {
-        let (x, out) = (at / out_channels, at % out_channels);
-        let (y, x) = (kernel_size - 1 - y, kernel_size - 1 - x);
-        kernel[out * window + y * run + x * in_channels + input]
-    });
+/// Packs a kernel `[out, kernel_size, kernel_size, in]`.
+pub struct Pack<'a> {
+    /// Sizes.
+    pub sizes: Sizes,
+    /// The kernel.
+    pub kernel: &'a [f32],
+    /// To the outputs; as many numbers as [`packed`] says.
+    pub forward: &'a mut [f32],
+    /// Back to the inputs.
+    pub backward: &'a mut [f32],
+}
+
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const V: usize>(self, _: S) {
+        let Pack { sizes, kernel, .. } = self;
+        let Sizes {
+            in_channels,
+            out_channels,
+            kernel_size,
+            ..
+        } = sizes;
+        let run = kernel_size * in_channels;
+        let window = kernel_size * run;
+        Convolution::forward(sizes).pack(
+            self.forward,
+            #[inline(always)]
+            |y, at, out| kernel[out * window + y * run + at],
+        );
+        Convolution::backward(sizes).pack(
+            self.backward,
+            #[inline(always)]
+            |y, at, input| {
+                let (x, out) = (at / out_channels, at % out_channels);
+                let (y, x) = (kernel_size - 1 - y, kernel_size - 1 - x);
+                kernel[out * window + y * run + x * in_channels + input]
+            },
+        );
+    }
 }
 
 /// Numbers of scratch for `digits` maps, forward or backward.
@@ -174,6 +197,7 @@ impl Convolution {
     }
 
     /// Writes the packed kernel; `number` is asked for a row of the kernel, a place in it, and a channel of the output.
+    #[inline(always)]
     fn pack(self, to: &mut [f32], number: impl Fn(usize, usize, usize) -> f32) {
         let mut rows = cast_slice_mut(to).chunks_exact_mut(SIDE);
         for block in 0..self.out_channels / BLOCK {
@@ -570,7 +594,13 @@ mod tests {
 
     fn by_tiles<U: Unit>(sizes: Sizes, [input, kernel, of_output]: &Results) -> Results {
         let [mut forward, mut backward] = packed(sizes).map(|n| vec![0.0; n]);
-        pack(sizes, kernel, &mut forward, &mut backward);
+        let pack = Pack {
+            sizes,
+            kernel,
+            forward: &mut forward,
+            backward: &mut backward,
+        };
+        lanes::run(Arch::new(), pack);
         let mut scratch = vec![f32::NAN; scratch(sizes, sizes.digits(input))];
         let (mut output, mut to_input, mut to_kernel) = (vec![f32::NAN; of_output.len()], input.clone(), kernel.clone());
         let scratch = &mut scratch;
