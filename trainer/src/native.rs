@@ -31,7 +31,7 @@ use crate::net::{self, Net};
 use crate::precision::Precision;
 use lanes::BLOCK;
 use method::{Method, with_scratch};
-use norm::{Measure, Moments, Term};
+use norm::{Measure, Moments};
 use tape::{Added, ConvRecord, Last, Map, Memory, Size, Tape};
 
 /// Digits that one thread takes at once.
@@ -150,21 +150,26 @@ impl Ops for Forward<'_> {
             ..
         } = &mut *self.native;
         let (arch, precision) = (*arch, *precision);
-        let from = &tape.maps[input];
-        let method = Method::new(conv, from.size.side, precision);
+        let from = tape.maps[input].size;
+        let method = Method::new(conv, from.side, precision);
         let size = Size::new(method.out_side(), conv.out_channels);
         let tensor = |layer: &str, name: &str| net::values(&self.net.tensors()[&format!("{layer}.{name}")]);
         let weight = &self.net.tensors()[&format!("{}.weight", conv.name)];
         let weight = net::values(&weight.permute([0, 2, 3, 1]));
         let [forward, kernel] = method.pack(arch, &weight, memory);
         let mut values = memory.take(tape.digits * size.len());
+        let mut inputs = std::mem::replace(&mut tape.maps[input].values, memory.take(0));
+        let unknown = tape.unknown(input);
+        let group = method.group();
         let parts: Vec<Moments> = pool.install(|| {
-            let part = |(output, input): (&mut [f32], &[f32])| {
+            let part = |(chunk, (output, input)): (usize, (&mut [f32], &mut [f32]))| {
                 let mut moments = Moments::new(size.channels);
-                let group = method.group();
                 with_scratch(method.scratch(group), |scratch| {
-                    let inputs = input.chunks(group * from.size.len());
-                    for (output, input) in output.chunks_mut(group * size.len()).zip(inputs) {
+                    let groups = output.chunks_mut(group * size.len()).zip(input.chunks_mut(group * from.len()));
+                    for (number, (output, input)) in groups.enumerate() {
+                        if let Some(unknown) = &unknown {
+                            unknown.compute(arch, (chunk * CHUNK + number * group) * from.len(), input);
+                        }
                         method.forward(arch, input, &forward, output, scratch);
                         let moments = &mut moments;
                         lanes::run(
@@ -178,13 +183,12 @@ impl Ops for Forward<'_> {
                 });
                 moments
             };
-            let inputs = from.values.par_chunks(CHUNK * from.size.len());
-            values
-                .par_chunks_mut(CHUNK * size.len())
-                .zip(inputs)
-                .map(part)
-                .collect()
+            let inputs = inputs.par_chunks_mut(CHUNK * from.len());
+            let chunks = values.par_chunks_mut(CHUNK * size.len()).zip(inputs);
+            chunks.enumerate().map(part).collect()
         });
+        let from = &mut tape.maps[input];
+        (from.values, from.is_known) = (inputs, true);
         memory.give(forward);
         let mut moments = Moments::new(size.channels);
         parts.iter().for_each(|part| moments.join(part));
@@ -211,53 +215,17 @@ impl Ops for Forward<'_> {
         let Value::Sum(terms) = input else {
             unreachable!("an activation follows a convolution")
         };
-        let Native {
-            arch,
-            pool,
-            memory,
-            tape,
-            ..
-        } = &mut *self.native;
-        let arch = *arch;
+        let Native { memory, tape, .. } = &mut *self.native;
         let Some(&Added::Conv(first)) = terms.first() else {
             unreachable!("a sum begins with a convolution")
         };
         let size = tape.convs[first].size;
-        let (ones, zeros) = (vec![1.0; size.channels], vec![0.0; size.channels]);
-        let whole: Vec<Term> = terms
-            .iter()
-            .map(|term| match *term {
-                Added::Conv(index) => tape.convs[index].term(),
-                Added::Map(index) => Term {
-                    values: &tape.maps[index].values,
-                    scale: &ones,
-                    shift: &zeros,
-                },
-            })
-            .collect();
-        let mut values = memory.take(tape.digits * size.len());
-        pool.install(|| {
-            let chunk = CHUNK * size.len();
-            values.par_chunks_mut(chunk).enumerate().for_each(|(index, output)| {
-                let mut terms = [None, None];
-                for (term, whole) in terms.iter_mut().zip(&whole) {
-                    *term = Some(Term {
-                        values: &whole.values[index * chunk..][..output.len()],
-                        ..*whole
-                    });
-                }
-                lanes::run(
-                    arch,
-                    norm::Activate {
-                        terms,
-                        activation,
-                        output,
-                    },
-                );
-            });
+        tape.maps.push(Map {
+            values: memory.take(tape.digits * size.len()),
+            size,
+            origin: Some((activation, terms)),
+            is_known: false,
         });
-        let origin = Some((activation, terms));
-        tape.maps.push(Map { values, size, origin });
         Value::Map(tape.maps.len() - 1)
     }
 
@@ -286,18 +254,25 @@ impl Ops for Forward<'_> {
             ..
         } = &mut *self.native;
         let arch = *arch;
-        let map = &tape.maps[input];
-        let method = Method::whole(map.size, BLOCK);
-        let mut kernel = net::values(&self.net.last_weight(linear, map.size.side as i64));
-        kernel.resize(BLOCK * map.size.len(), 0.0);
+        let size = tape.maps[input].size;
+        let method = Method::whole(size, BLOCK);
+        let mut kernel = net::values(&self.net.last_weight(linear, size.side as i64));
+        kernel.resize(BLOCK * size.len(), 0.0);
         let [forward, kernel] = method.pack(arch, &kernel, memory);
         let mut values = memory.take(tape.digits * BLOCK);
+        let mut inputs = std::mem::replace(&mut tape.maps[input].values, memory.take(0));
+        let unknown = tape.unknown(input);
         pool.install(|| {
-            let chunks = values.par_chunks_mut(CHUNK * BLOCK);
-            chunks
-                .zip(map.values.par_chunks(CHUNK * map.size.len()))
-                .for_each(|(output, input)| method.forward(arch, input, &forward, output, &mut []));
+            let chunks = values.par_chunks_mut(CHUNK * BLOCK).zip(inputs.par_chunks_mut(CHUNK * size.len()));
+            chunks.enumerate().for_each(|(chunk, (output, input))| {
+                if let Some(unknown) = &unknown {
+                    unknown.compute(arch, chunk * CHUNK * size.len(), input);
+                }
+                method.forward(arch, input, &forward, output, &mut []);
+            });
         });
+        let from = &mut tape.maps[input];
+        (from.values, from.is_known) = (inputs, true);
         memory.give(forward);
         let logits = Tensor::from_slice(&values).view([-1, BLOCK as i64]);
         memory.give(values);

@@ -102,15 +102,13 @@ impl Kernel for Measure<'_> {
     }
 }
 
-/// What is added up before an activation: `values * scale + shift`, channel by channel.
+/// What is added up before an activation.
 #[derive(Clone, Copy)]
 pub struct Term<'a> {
     /// `[pixels, channels]`
     pub values: &'a [f32],
-    /// `[channels]`
-    pub scale: &'a [f32],
-    /// `[channels]`
-    pub shift: &'a [f32],
+    /// What they are multiplied by and what is added then, each `[channels]`, where they are not taken as they are.
+    pub scale: Option<[&'a [f32]; 2]>,
 }
 
 /// The activation of the sum of one or two terms.
@@ -137,21 +135,21 @@ impl Kernel for Activate<'_> {
 impl Activate<'_> {
     #[inline(always)]
     fn add<S: Simd, const TERMS: usize>(self, s: S, terms: [Term; TERMS]) {
-        let channels = terms[0].scale.len();
+        let channels = terms[0].scale.map_or(0, |[scale, _]| scale.len());
         for channel in (0..channels).step_by(S::F32_LANES) {
             let scales = terms.map(
                 #[inline(always)]
-                |term| load::<S>(&term.scale[channel..]),
-            );
-            let shifts = terms.map(
-                #[inline(always)]
-                |term| load::<S>(&term.shift[channel..]),
+                |term| match term.scale {
+                    Some([scale, shift]) => [load::<S>(&scale[channel..]), load::<S>(&shift[channel..])],
+                    None => [s.splat_f32s(1.0), s.splat_f32s(0.0)],
+                },
             );
             for (pixel, output) in self.output.chunks_exact_mut(channels).enumerate() {
                 let mut sum = s.splat_f32s(0.0);
                 for term in 0..TERMS {
                     let value = load::<S>(&terms[term].values[pixel * channels + channel..]);
-                    sum = s.add_f32s(sum, s.mul_add_f32s(value, scales[term], shifts[term]));
+                    let [scale, shift] = scales[term];
+                    sum = s.add_f32s(sum, s.mul_add_f32s(value, scale, shift));
                 }
                 store::<S>(&mut output[channel..], activate(s, sum, self.activation));
             }

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use aligned_vec::{AVec, avec};
 use models::network::Activation;
+use pulp::Arch;
 
+use super::lanes;
 use super::method::Method;
-use super::norm::Term;
+use super::norm::{Activate, Term};
 
 /// The maps and convolutions of a pass, in the order in which they were computed.
 #[derive(Default)]
@@ -29,6 +31,8 @@ pub struct Map {
     pub size: Size,
     /// The activation, and of the sum of what; the picture has none.
     pub origin: Option<(Activation, Vec<Added>)>,
+    /// Whether the values are computed, which they are when they are used for the first time, while they are in the cache.
+    pub is_known: bool,
 }
 
 /// Of the map of one digit.
@@ -38,6 +42,33 @@ pub struct Size {
     pub side: usize,
     /// Channels.
     pub channels: usize,
+}
+
+/// A map that is not computed yet.
+pub struct Unknown<'a> {
+    activation: Activation,
+    terms: [Option<Term<'a>>; 2],
+}
+
+impl Unknown<'_> {
+    /// Computes the numbers of the map from `first` on.
+    pub fn compute(&self, arch: Arch, first: usize, output: &mut [f32]) {
+        let terms = self.terms.map(|term| {
+            term.map(|term| Term {
+                values: &term.values[first..][..output.len()],
+                ..term
+            })
+        });
+        let activation = self.activation;
+        lanes::run(
+            arch,
+            Activate {
+                terms,
+                activation,
+                output,
+            },
+        );
+    }
 }
 
 /// A convolution and its batch norm.
@@ -90,6 +121,24 @@ impl Tape {
         self.last.into_iter().for_each(|last| memory.give(last.kernel));
     }
 
+    /// How a map is computed that is not known yet.
+    pub fn unknown(&self, index: usize) -> Option<Unknown<'_>> {
+        let map = &self.maps[index];
+        let (activation, terms) = map.origin.as_ref().filter(|_| !map.is_known)?;
+        let term = |term: &Added| match *term {
+            Added::Conv(conv) => self.convs[conv].term(),
+            Added::Map(map) => Term {
+                values: &self.maps[map].values,
+                scale: None,
+            },
+        };
+        let mut terms = terms.iter().map(term);
+        Some(Unknown {
+            activation: *activation,
+            terms: [terms.next(), terms.next()],
+        })
+    }
+
     /// The convolutions of a map.
     pub fn uses(&self, index: usize) -> impl Iterator<Item = usize> {
         (0..self.convs.len()).filter(move |&conv| self.convs[conv].input == index)
@@ -129,6 +178,7 @@ impl Map {
             values,
             size,
             origin: None,
+            is_known: true,
         }
     }
 }
@@ -150,8 +200,7 @@ impl ConvRecord {
     pub fn term(&self) -> Term<'_> {
         Term {
             values: &self.values,
-            scale: &self.scale,
-            shift: &self.shift,
+            scale: Some([&self.scale, &self.shift]),
         }
     }
 }
