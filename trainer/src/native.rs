@@ -2,8 +2,9 @@
 //!
 //! libtorch writes what lies between two operators to memory and reads it again. Here a convolution is measured for its batch
 //! norm while it is in the cache; the norm, the shortcut's addition and the activation are one pass; on the way back, all that
-//! a map of activations is used for is one pass too; and 3x3 convolutions are Winograd's in both directions. The last
-//! layer is a convolution by kernels of the map's size. The loss and the optimizer stay libtorch's.
+//! a map of activations is used for is one pass too; and 3x3 convolutions are Winograd's in both directions, or products of
+//! the matrix unit in bf16. The last layer is a convolution by kernels of the map's size. The loss and the optimizer stay
+//! libtorch's.
 //!
 //! Maps are `[digits, height, width, channels]`. Work is cut into chunks of digits, whose sums are added in the same order
 //! whoever computed them: the gradients do not depend on the number of threads.
@@ -15,9 +16,9 @@ mod matrix;
 mod method;
 mod norm;
 mod tape;
-mod tiles;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod winograd;
 
 use models::CLASSES;
@@ -165,7 +166,9 @@ impl Ops for Forward<'_> {
             let part = |(chunk, (output, input)): (usize, (&mut [f32], &mut [f32]))| {
                 let mut moments = Moments::new(size.channels);
                 with_scratch(method.scratch(group), |scratch| {
-                    let groups = output.chunks_mut(group * size.len()).zip(input.chunks_mut(group * from.len()));
+                    let groups = output
+                        .chunks_mut(group * size.len())
+                        .zip(input.chunks_mut(group * from.len()));
                     for (number, (output, input)) in groups.enumerate() {
                         if let Some(unknown) = &unknown {
                             unknown.compute(arch, (chunk * CHUNK + number * group) * from.len(), input);
@@ -263,7 +266,9 @@ impl Ops for Forward<'_> {
         let mut inputs = std::mem::replace(&mut tape.maps[input].values, memory.take(0));
         let unknown = tape.unknown(input);
         pool.install(|| {
-            let chunks = values.par_chunks_mut(CHUNK * BLOCK).zip(inputs.par_chunks_mut(CHUNK * size.len()));
+            let chunks = values
+                .par_chunks_mut(CHUNK * BLOCK)
+                .zip(inputs.par_chunks_mut(CHUNK * size.len()));
             chunks.enumerate().for_each(|(chunk, (output, input))| {
                 if let Some(unknown) = &unknown {
                     unknown.compute(arch, chunk * CHUNK * size.len(), input);
