@@ -105,7 +105,6 @@ pub(crate) fn warp(ink: &Tensor, motion: &Motion, elastic: &Tensor) -> Tensor {
 
 /// Moves the edges of the strokes by `thicker - thinner` pixels, between the steps of a 3x3 maximum or minimum.
 pub(crate) fn strokes(ink: &Tensor, thicker: &Tensor, thinner: &Tensor) -> Tensor {
-    let maximum = |ink: &Tensor| ink.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false);
     let each = |numbers: &Tensor| numbers.view([-1, 1, 1, 1]);
     let thin = -maximum(&-ink);
     let ink = ink + (thin - ink) * each(thinner);
@@ -113,6 +112,15 @@ pub(crate) fn strokes(ink: &Tensor, thicker: &Tensor, thinner: &Tensor) -> Tenso
     let twice = maximum(&once);
     let (first, second) = (thicker.clamp(0.0, 1.0), (thicker - 1.0).clamp(0.0, 1.0));
     &ink + (&once - &ink) * each(&first) + (twice - &once) * each(&second)
+}
+
+/// The most ink among each pixel and its neighbours: of three rows, then of three columns, in vectors, which libtorch's pooling
+/// does not use here.
+fn maximum(ink: &Tensor) -> Tensor {
+    [2, 3].into_iter().fold(ink.replication_pad2d([1, 1, 1, 1]), |ink, direction| {
+        let [first, second, third] = [0, 1, 2].map(|first| ink.narrow(direction, first, SIDE as i64));
+        first.maximum(&second).maximum(&third)
+    })
 }
 
 /// Takes a disc out of some digits, its centre on a stroke.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use crate::native::Native;
+use half::bf16;
+
+use crate::native::{self, Native};
 use crate::net::{Mode, Net};
 use crate::precision::Precision;
 
@@ -27,7 +29,7 @@ impl Backend {
     /// # Errors
     /// When native is asked for what it cannot do.
     pub fn resolve(self, device: Device, precision: Precision) -> anyhow::Result<Backend> {
-        let can = device == Device::Cpu && Native::is_fast_here(precision);
+        let can = device == Device::Cpu && native::is_fast_here(precision);
         match self {
             Backend::Auto | Backend::Native if can => Ok(Backend::Native),
             Backend::Auto | Backend::Libtorch => Ok(Backend::Libtorch),
@@ -44,9 +46,11 @@ impl Backend {
     /// # Errors
     /// When native is asked for what it cannot do, or the system gives no threads.
     pub fn pass(self, device: Device, precision: Precision) -> anyhow::Result<Pass> {
-        Ok(match self.resolve(device, precision)? {
-            Backend::Native => Pass::Native(Box::new(Native::new(precision, tch::get_num_threads() as usize)?)),
-            Backend::Auto | Backend::Libtorch => Pass::Libtorch(precision),
+        let threads = tch::get_num_threads() as usize;
+        Ok(match (self.resolve(device, precision)?, precision) {
+            (Backend::Native, Precision::F32) => Pass::F32(Box::new(Native::new(threads)?)),
+            (Backend::Native, Precision::Bf16) => Pass::Bf16(Box::new(Native::new(threads)?)),
+            (Backend::Auto | Backend::Libtorch, _) => Pass::Libtorch(precision),
         })
     }
 }
@@ -54,7 +58,9 @@ impl Backend {
 /// Computes one training step after the other.
 pub enum Pass {
     /// In vectors of our own.
-    Native(Box<Native>),
+    F32(Box<Native<f32>>),
+    /// By the CPU's matrix unit.
+    Bf16(Box<Native<bf16>>),
     /// By libtorch's operators, in this precision.
     Libtorch(Precision),
 }
@@ -64,7 +70,7 @@ impl Pass {
     /// would wait for more at full speed, on the cores that ours need.
     pub fn libtorch_threads(&self, threads: i32) -> i32 {
         match self {
-            Pass::Native(_) => 1,
+            Pass::F32(_) | Pass::Bf16(_) => 1,
             Pass::Libtorch(_) => threads,
         }
     }
@@ -72,16 +78,18 @@ impl Pass {
     /// Logits `[n, 10]` of normalised digits `[n, 1, side, side]`; the running means of the batch norms follow.
     pub fn forward(&mut self, net: &Net, input: &Tensor) -> Tensor {
         match self {
-            Pass::Native(native) => native.forward(net, input),
+            Pass::F32(native) => native.forward(net, input),
+            Pass::Bf16(native) => native.forward(net, input),
             Pass::Libtorch(precision) => net.forward(input, Mode::Train(*precision)),
         }
     }
 
-    /// The gradients of a loss of the last logits, in the order of [`Net::trained`].
-    pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Vec<Tensor> {
+    /// The gradients of a loss of the last logits, in the order of [`Net::trained_numbers`].
+    pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Tensor {
         match self {
-            Pass::Native(native) => native.gradients(net, loss),
-            Pass::Libtorch(_) => Tensor::run_backward(&[loss], &net.trained(), false, false),
+            Pass::F32(native) => native.gradients(net, loss),
+            Pass::Bf16(native) => native.gradients(net, loss),
+            Pass::Libtorch(_) => net.gradients(loss),
         }
     }
 }

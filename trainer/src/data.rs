@@ -31,6 +31,14 @@ impl Dataset {
         }
     }
 
+    /// The same tensors, for another thread.
+    pub fn shallow_clone(&self) -> Dataset {
+        Dataset {
+            digits: self.digits.shallow_clone(),
+            labels: self.labels.shallow_clone(),
+        }
+    }
+
     /// Number of digits.
     pub fn len(&self) -> usize {
         self.labels.size()[0] as usize

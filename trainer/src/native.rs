@@ -15,11 +15,14 @@ mod lanes;
 mod matrix;
 mod method;
 mod norm;
+mod number;
 mod tape;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod winograd;
+
+use std::ops::Range;
 
 use models::CLASSES;
 use models::network::{Activation, Conv, Linear, Ops};
@@ -33,41 +36,42 @@ use crate::precision::Precision;
 use lanes::BLOCK;
 use method::{Method, with_scratch};
 use norm::{Measure, Moments};
+use number::Number;
 use tape::{Added, ConvRecord, Last, Map, Memory, Size, Tape};
 
 /// Digits that one thread takes at once.
 const CHUNK: usize = 16;
 
 /// Computes training passes, one at a time.
-pub struct Native {
+pub struct Native<N> {
     arch: Arch,
-    precision: Precision,
     pool: ThreadPool,
-    memory: Memory,
-    tape: Tape,
+    maps: Memory<N>,
+    kernels: Memory<f32>,
+    tape: Tape<N>,
     /// What the loss is computed of.
     logits: Option<Tensor>,
 }
 
-impl Native {
-    /// Whether this CPU has the hardware without which libtorch is faster, or none of this is written.
-    pub fn is_fast_here(precision: Precision) -> bool {
-        match precision {
-            Precision::F32 => lanes::has_vectors(Arch::new()),
-            Precision::Bf16 => tiles::unit::is_here(),
-        }
+/// Whether this CPU has the hardware without which libtorch is faster, or none of this is written.
+pub fn is_fast_here(precision: Precision) -> bool {
+    match precision {
+        Precision::F32 => lanes::has_vectors(Arch::new()),
+        Precision::Bf16 => tiles::unit::is_here(),
     }
+}
 
-    /// A pass on so many threads, for a precision that [is fast here](Native::is_fast_here).
+impl<N: Number> Native<N> {
+    /// A pass on so many threads.
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn new(precision: Precision, threads: usize) -> anyhow::Result<Native> {
+    pub fn new(threads: usize) -> anyhow::Result<Native<N>> {
         Ok(Native {
             arch: Arch::new(),
-            precision,
             pool: rayon::ThreadPoolBuilder::new().num_threads(threads).build()?,
-            memory: Memory::default(),
+            maps: Memory::default(),
+            kernels: Memory::default(),
             tape: Tape::default(),
             logits: None,
         })
@@ -76,53 +80,78 @@ impl Native {
     /// Logits `[n, 10]` of normalised digits `[n, 1, side, side]` f32, as [`Net::forward`] in training computes them; the
     /// running means of the batch norms follow.
     pub fn forward(&mut self, net: &Net, input: &Tensor) -> Tensor {
-        std::mem::take(&mut self.tape).give_back(&mut self.memory);
+        std::mem::take(&mut self.tape).give_back(&mut self.maps, &mut self.kernels);
         let [digits, _, _, side] = input.size()[..] else {
             unreachable!("digits are [n, 1, side, side]")
         };
         let size = Size::new(side as usize, 1);
         self.tape.digits = digits as usize;
-        let mut pixels = self.memory.take(input.numel());
-        input.contiguous().view(-1).copy_data(&mut pixels, input.numel());
+        let mut pixels = self.maps.take(input.numel());
+        let mut room = self.kernels.take(input.numel());
+        N::write(self.arch, &mut pixels, &mut room, |pixels| {
+            input.contiguous().view(-1).copy_data(pixels, input.numel());
+        });
+        self.kernels.give(room);
         self.tape.maps.push(Map::picture(pixels, size));
-        match net.spec().forward(&mut Forward { native: self, net }, Value::Map(0)) {
-            Value::Logits(logits) => logits,
-            Value::Map(_) | Value::Sum(_) => unreachable!("the network ends with its linear layer"),
-        }
+        let mut forward = Forward {
+            native: self,
+            net,
+            numbers: net::values(&net.trained_numbers()),
+            read: 0,
+            moments: Vec::new(),
+        };
+        let Value::Logits(logits) = net.spec().forward(&mut forward, Value::Map(0)) else {
+            unreachable!("the network ends with its linear layer")
+        };
+        net.follow(&forward.moments);
+        logits
     }
 
-    /// The gradients of a loss of the last logits, in the order of [`Net::trained`].
+    /// The gradients of a loss of the last logits, in the order of [`Net::trained_numbers`].
     ///
     /// # Panics
     /// When there was no forward pass.
-    pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Vec<Tensor> {
+    pub fn gradients(&mut self, net: &Net, loss: &Tensor) -> Tensor {
         let logits = self.logits.take().expect("a forward pass comes first");
         let of_logits = Tensor::run_backward(&[loss], &[&logits], false, false).remove(0);
         let padded = net::values(&of_logits.constant_pad_nd([0, BLOCK as i64 - CLASSES as i64]));
-        let gradients = backward::run(self.arch, &self.pool, &mut self.memory, &self.tape, &padded);
-        let trained = net.trained();
-        // The blocks come first; a convolution has three trained tensors.
-        let of_blocks = gradients.blocks.iter().flatten().zip(&trained);
-        let of_blocks = of_blocks.map(|(gradient, tensor)| match tensor.size()[..] {
-            [out, channels, height, width] => Tensor::from_slice(gradient)
-                .view([out, height, width, channels])
-                .permute([0, 3, 1, 2]),
-            _ => Tensor::from_slice(gradient),
-        });
-        let of_weight = trained[trained.len() - 2].zeros_like();
+        let gradients = backward::run(
+            self.arch,
+            &self.pool,
+            &mut self.maps,
+            &mut self.kernels,
+            &self.tape,
+            &padded,
+        );
+        // The blocks come first; a convolution has three trained tensors, whose channels are last.
+        let of_blocks = Tensor::from_slice(&gradients.blocks.concat().concat());
+        let of_weight = net.tensors()["fc.weight"].detach().zeros_like();
         let size = self.tape.maps.last().expect("a pass has maps").size;
         let sides = [-1, size.side as i64, size.side as i64, size.channels as i64];
         let of_last = Tensor::from_slice(&gradients.last).view(sides);
         net::last_middle(&of_weight, sides[1]).copy_(&of_last.narrow(0, 0, CLASSES as i64));
         let of_bias = of_logits.sum_dim_intlist(0, false, None);
-        of_blocks.chain([of_weight, of_bias]).collect()
+        Tensor::cat(&[of_blocks, of_weight.view(-1), of_bias], 0)
     }
 }
 
 /// Records a forward pass.
-struct Forward<'a> {
-    native: &'a mut Native,
+struct Forward<'a, N> {
+    native: &'a mut Native<N>,
     net: &'a Net,
+    /// Those of the network that are trained, and how many of them the convolutions so far have.
+    numbers: Vec<f32>,
+    read: usize,
+    /// Means and variances of the batch norms so far.
+    moments: Vec<f32>,
+}
+
+impl<N> Forward<'_, N> {
+    /// The next layer's tensor of so many numbers.
+    fn read(&mut self, len: usize) -> Range<usize> {
+        self.read += len;
+        self.read - len..self.read
+    }
 }
 
 /// A value between two layers.
@@ -135,37 +164,37 @@ enum Value {
     Logits(Tensor),
 }
 
-impl Ops for Forward<'_> {
+impl<N: Number> Ops for Forward<'_, N> {
     type Tensor = Value;
 
     fn conv(&mut self, input: &Value, conv: &Conv) -> Value {
         let &Value::Map(input) = input else {
             unreachable!("a convolution follows an activation or the picture")
         };
+        let weight = self.read(conv.out_channels * conv.in_channels * conv.kernel_size.pow(2));
+        let [scale, shift] = [0; 2].map(|_| self.read(conv.out_channels));
         let Native {
             arch,
-            precision,
             pool,
-            memory,
+            maps,
+            kernels,
             tape,
             ..
         } = &mut *self.native;
-        let (arch, precision) = (*arch, *precision);
+        let arch = *arch;
         let from = tape.maps[input].size;
-        let method = Method::new(conv, from.side, precision);
+        let method = Method::new(conv, from.side, N::PRECISION);
         let size = Size::new(method.out_side(), conv.out_channels);
-        let tensor = |layer: &str, name: &str| net::values(&self.net.tensors()[&format!("{layer}.{name}")]);
-        let weight = &self.net.tensors()[&format!("{}.weight", conv.name)];
-        let weight = net::values(&weight.permute([0, 2, 3, 1]));
-        let [forward, kernel] = method.pack(arch, &weight, memory);
-        let mut values = memory.take(tape.digits * size.len());
-        let mut inputs = std::mem::replace(&mut tape.maps[input].values, memory.take(0));
+        let [forward, kernel] = method.pack(arch, &self.numbers[weight], kernels);
+        let mut values = maps.take(tape.digits * size.len());
+        let mut inputs = std::mem::replace(&mut tape.maps[input].values, maps.take(0));
         let unknown = tape.unknown(input);
         let group = method.group();
         let parts: Vec<Moments> = pool.install(|| {
-            let part = |(chunk, (output, input)): (usize, (&mut [f32], &mut [f32]))| {
+            let part = |(chunk, (output, input)): (usize, (&mut [N], &mut [N]))| {
                 let mut moments = Moments::new(size.channels);
-                with_scratch(method.scratch(group), |scratch| {
+                with_scratch(group * size.len() + method.scratch(group), |scratch| {
+                    let (room, scratch) = scratch.split_at_mut(group * size.len());
                     let groups = output
                         .chunks_mut(group * size.len())
                         .zip(input.chunks_mut(group * from.len()));
@@ -173,7 +202,9 @@ impl Ops for Forward<'_> {
                         if let Some(unknown) = &unknown {
                             unknown.compute(arch, (chunk * CHUNK + number * group) * from.len(), input);
                         }
-                        method.forward(arch, input, &forward, output, scratch);
+                        N::write(arch, output, room, |sums| {
+                            method.forward(arch, input, &forward, sums, scratch);
+                        });
                         let moments = &mut moments;
                         lanes::run(
                             arch,
@@ -192,12 +223,12 @@ impl Ops for Forward<'_> {
         });
         let from = &mut tape.maps[input];
         (from.values, from.is_known) = (inputs, true);
-        memory.give(forward);
+        kernels.give(forward);
         let mut moments = Moments::new(size.channels);
         parts.iter().for_each(|part| moments.join(part));
-        self.net.follow(&conv.norm, &moments.mean(), &moments.variance());
-        let (weight, bias) = (tensor(&conv.norm, "weight"), tensor(&conv.norm, "bias"));
         let (mean, inverse_deviation) = (moments.mean(), moments.inverse_deviation());
+        self.moments.extend(mean.iter().chain(&moments.variance()));
+        let (weight, bias) = (&self.numbers[scale], &self.numbers[shift]);
         let scale: Vec<f32> = weight.iter().zip(&inverse_deviation).map(|(w, i)| w * i).collect();
         let shift = (0..bias.len()).map(|c| bias[c] - mean[c] * scale[c]).collect();
         tape.convs.push(ConvRecord {
@@ -218,13 +249,13 @@ impl Ops for Forward<'_> {
         let Value::Sum(terms) = input else {
             unreachable!("an activation follows a convolution")
         };
-        let Native { memory, tape, .. } = &mut *self.native;
+        let Native { maps, tape, .. } = &mut *self.native;
         let Some(&Added::Conv(first)) = terms.first() else {
             unreachable!("a sum begins with a convolution")
         };
         let size = tape.convs[first].size;
         tape.maps.push(Map {
-            values: memory.take(tape.digits * size.len()),
+            values: maps.take(tape.digits * size.len()),
             size,
             origin: Some((activation, terms)),
             is_known: false,
@@ -252,7 +283,8 @@ impl Ops for Forward<'_> {
         let Native {
             arch,
             pool,
-            memory,
+            maps,
+            kernels,
             tape,
             ..
         } = &mut *self.native;
@@ -261,9 +293,9 @@ impl Ops for Forward<'_> {
         let method = Method::whole(size, BLOCK);
         let mut kernel = net::values(&self.net.last_weight(linear, size.side as i64));
         kernel.resize(BLOCK * size.len(), 0.0);
-        let [forward, kernel] = method.pack(arch, &kernel, memory);
-        let mut values = memory.take(tape.digits * BLOCK);
-        let mut inputs = std::mem::replace(&mut tape.maps[input].values, memory.take(0));
+        let [forward, kernel] = method.pack(arch, &kernel, kernels);
+        let mut values = kernels.take(tape.digits * BLOCK);
+        let mut inputs = std::mem::replace(&mut tape.maps[input].values, maps.take(0));
         let unknown = tape.unknown(input);
         pool.install(|| {
             let chunks = values
@@ -273,14 +305,16 @@ impl Ops for Forward<'_> {
                 if let Some(unknown) = &unknown {
                     unknown.compute(arch, chunk * CHUNK * size.len(), input);
                 }
-                method.forward(arch, input, &forward, output, &mut []);
+                with_scratch(method.scratch(CHUNK), |scratch| {
+                    method.forward(arch, input, &forward, output, scratch);
+                });
             });
         });
         let from = &mut tape.maps[input];
         (from.values, from.is_known) = (inputs, true);
-        memory.give(forward);
+        kernels.give(forward);
         let logits = Tensor::from_slice(&values).view([-1, BLOCK as i64]);
-        memory.give(values);
+        kernels.give(values);
         let logits = logits.narrow(1, 0, CLASSES as i64) + &self.net.tensors()[&format!("{}.bias", linear.name)];
         let logits = logits.detach().set_requires_grad(true);
         tape.last = Some(Last { method, kernel });

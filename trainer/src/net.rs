@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use models::CLASSES;
-use models::network::{Activation, Conv, LAST_SIDE, Linear, NORM_EPSILON, NetworkSpec, Ops, Role};
+use models::network::{Activation, Conv, LAST_SIDE, Linear, NORM_EPSILON, NetworkSpec, Ops, Parameter, Role};
 use models::weights::{Training, Weights, WeightsError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +17,10 @@ const NORM_MOMENTUM: f64 = 0.1;
 /// The network's tensors, on one device.
 pub struct Net {
     spec: NetworkSpec,
+    /// The numbers of all tensors, so that what changes them all is one operation: first of those that are trained, in the
+    /// network's order, then of the others. Those of a convolution have the channels last, which libtorch's follow and prefer.
+    numbers: Tensor,
+    /// The tensors, in the memory of the numbers.
     tensors: BTreeMap<String, Tensor>,
 }
 
@@ -63,20 +67,26 @@ impl Net {
     }
 
     fn from_tensors(spec: NetworkSpec, values: &BTreeMap<String, Vec<f32>>, device: Device) -> Net {
-        let tensor = |parameter: models::network::Parameter| {
-            let shape: Vec<i64> = parameter.shape.iter().map(|&side| side as i64).collect();
-            let tensor = Tensor::from_slice(&values[&parameter.name])
-                .view(&shape[..])
-                .to_device(device);
-            let tensor = if shape.len() == 4 {
-                channels_last(&tensor)
-            } else {
-                tensor
-            };
-            (parameter.name, tensor.set_requires_grad(parameter.role.is_trained()))
-        };
-        let tensors = spec.parameters().into_iter().map(tensor).collect();
-        Net { spec, tensors }
+        let n = spec.parameters().iter().map(size).sum::<i64>();
+        let net = Net::over(spec, Tensor::zeros([n], (Kind::Float, device)));
+        for (name, tensor) in &net.tensors {
+            let values = Tensor::from_slice(&values[name]).view(&tensor.size()[..]);
+            tensor.shallow_clone().copy_(&values);
+        }
+        for tensor in net.trained() {
+            let _ = tensor.set_requires_grad(true);
+        }
+        net
+    }
+
+    /// The network of these numbers, which no optimizer changes.
+    fn over(spec: NetworkSpec, numbers: Tensor) -> Net {
+        let mut parameters = spec.parameters();
+        parameters.sort_by_key(|parameter| !parameter.role.is_trained());
+        let tensors = parts(&parameters, &numbers)
+            .map(|(name, tensor)| (name, tensor.detach()))
+            .collect();
+        Net { spec, numbers, tensors }
     }
 
     /// Logits `[batch, 10]` of normalised digits `[batch, 1, 28, 28]`, or of their middle, which leaves out as many multiples
@@ -86,17 +96,52 @@ impl Net {
         self.spec.forward(&mut ops, input.shallow_clone())
     }
 
-    /// The names of the tensors that an optimizer changes, in the network's order.
-    pub fn trained_names(&self) -> Vec<String> {
-        let parameters = self.spec.parameters().into_iter();
-        let trained = parameters.filter(|parameter| parameter.role.is_trained());
-        trained.map(|parameter| parameter.name).collect()
-    }
-
     /// The tensors that an optimizer changes, in the network's order. They share their memory with the network.
     pub fn trained(&self) -> Vec<Tensor> {
-        let names = self.trained_names().into_iter();
-        names.map(|name| self.tensors[&name].shallow_clone()).collect()
+        let parameters = self.trained_parameters().into_iter();
+        parameters.map(|p| self.tensors[&p.name].shallow_clone()).collect()
+    }
+
+    /// The numbers of the tensors that an optimizer changes, `[n]`. They share their memory with the network.
+    pub fn trained_numbers(&self) -> Tensor {
+        self.numbers.narrow(0, 0, self.n_trained())
+    }
+
+    /// The weight decay of each of the trained numbers, `[n]`: `rate` for weights, which are matrices or kernels, and none for biases
+    /// and batch norms.
+    pub fn weight_decays(&self, rate: f64) -> Tensor {
+        let decays = self.trained_numbers().zeros_like();
+        for (_, mut part) in self.trained_parts(&decays).filter(|(_, part)| part.dim() > 1) {
+            let _ = part.fill_(rate);
+        }
+        decays
+    }
+
+    /// As many numbers as those that are trained, such as their gradients, as tensors under the names of the trained ones. They
+    /// share their memory.
+    pub fn trained_parts(&self, numbers: &Tensor) -> impl Iterator<Item = (String, Tensor)> + use<> {
+        let parts: Vec<_> = parts(&self.trained_parameters(), numbers).collect();
+        parts.into_iter()
+    }
+
+    /// The gradients of a loss, `[n]`, as libtorch computes them.
+    pub fn gradients(&self, loss: &Tensor) -> Tensor {
+        let gradients = Tensor::run_backward(&[loss], &self.trained(), false, false);
+        let numbers = gradients.iter().map(|gradient| match gradient.dim() {
+            4 => gradient.permute([0, 2, 3, 1]).reshape([-1]),
+            _ => gradient.reshape([-1]),
+        });
+        Tensor::cat(&numbers.collect::<Vec<_>>(), 0)
+    }
+
+    fn trained_parameters(&self) -> Vec<Parameter> {
+        let mut parameters = self.spec.parameters();
+        parameters.retain(|parameter| parameter.role.is_trained());
+        parameters
+    }
+
+    fn n_trained(&self) -> i64 {
+        self.trained_parameters().iter().map(size).sum()
     }
 
     /// What the network is.
@@ -121,19 +166,12 @@ impl Net {
 
     /// The same network with memory of its own, which no optimizer changes.
     pub fn copy(&self) -> Net {
-        let copy = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach().copy());
-        Net {
-            spec: self.spec,
-            tensors: self.tensors.iter().map(copy).collect(),
-        }
+        Net::over(self.spec, self.numbers.copy())
     }
 
     /// Moves every tensor towards the other network's by the fraction `weight`; 1 makes them equal.
     pub fn approach(&self, other: &Net, weight: f64) {
-        let _no_grad = tch::no_grad_guard();
-        for (name, tensor) in &self.tensors {
-            let _ = tensor.shallow_clone().lerp_(&other.tensors[name], weight);
-        }
+        let _ = self.numbers.shallow_clone().lerp_(&other.numbers, weight);
     }
 
     /// The last layer, of maps `[batch, channels, side, side]`, multiplied in `kind`.
@@ -151,13 +189,11 @@ impl Net {
         last_middle(self.tensor(&linear.name, "weight"), side)
     }
 
-    /// Lets the running mean and variance of a batch norm follow those of a batch, `[channels]`.
-    pub(crate) fn follow(&self, norm: &str, mean: &[f32], variance: &[f32]) {
-        let _no_grad = tch::no_grad_guard();
-        for (name, batch) in [("running_mean", mean), ("running_var", variance)] {
-            let mut running = self.tensor(norm, name).shallow_clone();
-            let _ = running.lerp_(&Tensor::from_slice(batch), NORM_MOMENTUM);
-        }
+    /// Lets the running means and variances of the batch norms follow those of a batch: of the first norm `[channels]` means and then
+    /// as many variances, and so on in the network's order.
+    pub(crate) fn follow(&self, batch: &[f32]) {
+        let mut running = self.numbers.narrow(0, self.n_trained(), batch.len() as i64);
+        let _ = running.lerp_(&Tensor::from_slice(batch), NORM_MOMENTUM);
     }
 
     fn tensor(&self, layer: &str, name: &str) -> &Tensor {
@@ -188,9 +224,24 @@ pub(crate) fn last_middle(weight: &Tensor, side: i64) -> Tensor {
     weight.permute([0, 2, 3, 1])
 }
 
-/// The same tensor `[n, c, h, w]` with the channels last in memory, which libtorch's convolutions follow and prefer.
-fn channels_last(tensor: &Tensor) -> Tensor {
-    tensor.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+/// How many numbers a parameter has.
+fn size(parameter: &Parameter) -> i64 {
+    parameter.shape.iter().product::<usize>() as i64
+}
+
+/// Numbers as tensors of the parameters' shapes, in the same memory, those of convolutions with the channels last in it.
+fn parts(parameters: &[Parameter], numbers: &Tensor) -> impl Iterator<Item = (String, Tensor)> {
+    let mut at = 0;
+    parameters.iter().map(move |parameter| {
+        let part = numbers.narrow(0, at, size(parameter));
+        at += size(parameter);
+        let shape: Vec<i64> = parameter.shape.iter().map(|&side| side as i64).collect();
+        let part = match shape[..] {
+            [out, channels, height, width] => part.view([out, height, width, channels]).permute([0, 3, 1, 2]),
+            _ => part.view(&shape[..]),
+        };
+        (parameter.name.clone(), part)
+    })
 }
 
 struct TchOps<'a> {
@@ -300,10 +351,31 @@ mod tests {
     }
 
     #[test]
-    fn channels_last_changes_only_the_memory() {
-        let tensor = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([1, 2, 3, 4]);
-        let moved = channels_last(&tensor);
-        assert_eq!(moved, tensor);
-        assert_eq!(moved.stride(), [24, 1, 8, 2]);
+    fn tensors_lie_in_the_numbers() {
+        let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
+        assert_eq!(net.tensors["block2.conv1.weight"].stride(), [9 * 16, 1, 3 * 16, 16]);
+        let _ = net.trained_numbers().fill_(0.5);
+        for (name, tensor) in &net.tensors {
+            let is_trained = !name.contains("running");
+            assert_eq!(tensor.requires_grad(), is_trained, "{name}");
+            assert_eq!(tensor.min().double_value(&[]) == 0.5, is_trained, "{name}");
+        }
+        let decays = net.weight_decays(0.1);
+        let decays: BTreeMap<_, _> = net.trained_parts(&decays).collect();
+        assert!(decays["fc.weight"].min().double_value(&[]) > 0.0);
+        assert_eq!(decays["fc.bias"].max().double_value(&[]), 0.0);
+        assert_eq!(decays["block1.bn1.weight"].max().double_value(&[]), 0.0);
+    }
+
+    #[test]
+    fn gradients_are_in_the_order_of_the_numbers() {
+        let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
+        let digits = Tensor::linspace(-1.0, 2.0, 2 * 784, (Kind::Float, Device::Cpu)).view([2, 1, 28, 28]);
+        let loss = || net.forward(&digits, Mode::Eval).square().sum(Kind::Float);
+        let gradients = net.gradients(&loss());
+        let expected = Tensor::run_backward(&[loss()], &net.trained(), false, false);
+        for ((name, gradient), expected) in net.trained_parts(&gradients).zip(expected) {
+            assert_eq!(gradient, expected, "{name}");
+        }
     }
 }

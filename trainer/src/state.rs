@@ -44,8 +44,9 @@ impl State {
     /// The state before the first epoch.
     pub fn new(settings: &Settings, device: Device) -> State {
         let net = Net::new(settings.network(), settings.seed, device);
+        let decays = (settings.weight_decay > 0.0).then(|| net.weight_decays(settings.weight_decay));
         State {
-            optimizer: Optimizer::new(settings.optimizer, net.trained(), settings.weight_decay),
+            optimizer: Optimizer::new(settings.optimizer, net.trained_numbers(), decays),
             average: (settings.average > 0.0).then(|| Average::new(&net, settings.average)),
             net,
             epoch: 0,
@@ -61,7 +62,7 @@ impl State {
         let file = SafeTensors::deserialize(bytes)?;
         let mut state = State::new(settings, device);
         let _no_grad = tch::no_grad_guard();
-        for (name, tensor) in state.tensors() {
+        for (name, mut tensor) in state.tensors() {
             let view = file.tensor(&name)?;
             let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
             ensure!(
@@ -71,7 +72,7 @@ impl State {
                 tensor.size()
             );
             let values = Tensor::from_slice(&floats(view.data())).view(&shape[..]);
-            tensor.shallow_clone().copy_(&values);
+            tensor.copy_(&values);
         }
         state.epoch = header.epoch;
         state.optimizer.resume(header.optimizer_steps);
@@ -106,17 +107,18 @@ impl State {
     }
 
     /// Every tensor under a name of its own; the memory is shared.
-    fn tensors<'a>(&'a self) -> Vec<(String, &'a Tensor)> {
-        let of = |part: &'static str, net: &'a Net| {
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let of = |part: &'static str, net: &Net| {
             let tensors = net.tensors().iter();
-            tensors.map(move |(name, tensor)| (format!("{part}.{name}"), tensor))
+            tensors
+                .map(move |(name, tensor)| (format!("{part}.{name}"), tensor.shallow_clone()))
+                .collect::<Vec<_>>()
         };
-        let mut tensors: Vec<_> = of("network", &self.net).collect();
-        let names = self.net.trained_names();
-        let slots = names
-            .iter()
-            .flat_map(|name| ["first", "second"].map(|slot| format!("{slot}.{name}")));
-        tensors.extend(slots.zip(self.optimizer.memory()));
+        let mut tensors = of("network", &self.net);
+        for (part, numbers) in self.optimizer.memory() {
+            let parts = self.net.trained_parts(numbers);
+            tensors.extend(parts.map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
+        }
         if let Some(average) = &self.average {
             tensors.extend(of("average", average.net()));
         }

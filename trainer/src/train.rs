@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use models::SIDE;
@@ -85,7 +86,7 @@ pub fn train(
         state.epoch += 1;
         let start = Instant::now();
         tch::set_num_threads(pass.libtorch_threads(threads));
-        let steps = steps(settings, &teachers, &mut pass, state, train, observer);
+        let steps = steps(settings, &teachers, &mut pass, state, train, threads, observer);
         tch::set_num_threads(threads);
         let Some(steps) = steps else { return Ok(false) };
         let train_time = start.elapsed();
@@ -118,33 +119,70 @@ fn steps(
     pass: &mut Pass,
     state: &mut State,
     train: &Dataset,
+    threads: i32,
     observer: &mut impl Observer,
 ) -> Option<Steps> {
     let epoch = state.epoch;
     let mut steps = Steps::default();
-    let mut rng = chance(settings.seed, epoch);
-    let batches = train.batches(settings.batch_size as usize, settings.seed, epoch);
-    let n_batches = batches.len() as f64;
-    for (step, batch) in batches.enumerate() {
-        let progress = (f64::from(epoch - 1) + step as f64 / n_batches) / f64::from(settings.epochs);
-        let (logits, loss) = forward(settings, teachers, pass, &state.net, &batch, progress, &mut rng);
+    let mut step = |sight: Sight| {
+        let (logits, loss) = forward(settings, teachers, pass, &state.net, &sight);
         steps.learning_rate = settings
             .schedule
-            .rate(settings.learning_rate, settings.warm_up, progress);
+            .rate(settings.learning_rate, settings.warm_up, sight.progress);
         let gradients = pass.gradients(&state.net, &loss);
         state.optimizer.step(&gradients, steps.learning_rate);
-        if step % GRADIENT_STEPS == 0 {
+        if steps.tally.losses.len().is_multiple_of(GRADIENT_STEPS) {
             steps.gradients.add(&state.net, &gradients);
         }
         if let Some(average) = &mut state.average {
             average.add(&state.net);
         }
-        steps.tally.add(&logits.detach(), &batch.labels);
-        if observer.step(epoch, batch.len()).is_break() {
-            return None;
+        steps.tally.add(&logits.detach(), &sight.batch.labels);
+        observer.step(epoch, sight.batch.len())
+    };
+    let end = if threads == 1 {
+        sights(settings, train, epoch).try_for_each(step)
+    } else {
+        // One step's sight is drawn while the step before is computed, which does not always need all threads.
+        let train = train.shallow_clone();
+        std::thread::scope(|scope| {
+            let (send, receive) = mpsc::sync_channel(1);
+            scope.spawn(move || sights(settings, &train, epoch).try_for_each(|sight| send.send(sight)));
+            receive.into_iter().try_for_each(&mut step)
+        })
+    };
+    end.is_continue().then_some(steps)
+}
+
+/// What a step is about.
+struct Sight {
+    batch: Dataset,
+    /// The batch's digits as the network sees them, and outliers.
+    input: Tensor,
+    /// The part of the training that lies behind.
+    progress: f64,
+}
+
+/// What the steps of an epoch see, one after the other.
+fn sights(settings: &Settings, train: &Dataset, epoch: u32) -> impl Iterator<Item = Sight> {
+    let mut rng = chance(settings.seed, epoch);
+    let batches = train.batches(settings.batch_size as usize, settings.seed, epoch);
+    let n_batches = batches.len() as f64;
+    batches.enumerate().map(move |(step, batch)| {
+        let progress = (f64::from(epoch - 1) + step as f64 / n_batches) / f64::from(settings.epochs);
+        let n_outliers = (settings.outliers * batch.len() as f64).round() as usize;
+        let mut input = match settings.augment {
+            Switch::On => european(&batch, &mut rng),
+            Switch::Off => batch.digits.shallow_clone(),
+        };
+        if n_outliers > 0 {
+            input = Tensor::cat(&[input, outliers(&batch, n_outliers, &mut rng)], 0);
         }
-    }
-    Some(steps)
+        if settings.augment == Switch::On {
+            input = augment(&input, strength(settings.calm, progress), &mut rng);
+        }
+        Sight { batch, input, progress }
+    })
 }
 
 /// Norms of the gradients of each block over some steps.
@@ -155,9 +193,9 @@ struct Gradients {
 }
 
 impl Gradients {
-    fn add(&mut self, net: &Net, gradients: &[Tensor]) {
+    fn add(&mut self, net: &Net, gradients: &Tensor) {
         let mut squares = BTreeMap::<String, Vec<Tensor>>::new();
-        for (name, gradient) in net.trained_names().into_iter().zip(gradients) {
+        for (name, gradient) in net.trained_parts(gradients) {
             let block = name.split('.').next().unwrap_or_default().to_owned();
             squares
                 .entry(block)
@@ -177,33 +215,21 @@ impl Gradients {
     }
 }
 
-/// Logits of the batch's digits as the network sees them, and the loss, to which outliers add their part.
+/// Logits of the batch's digits, and the loss, to which outliers add their part.
 fn forward(
     settings: &Settings,
     teachers: &Teachers,
     pass: &mut Pass,
     net: &Net,
-    batch: &Dataset,
-    progress: f64,
-    rng: &mut ChaCha8Rng,
+    Sight { batch, input, progress }: &Sight,
 ) -> (Tensor, Tensor) {
     let digits = batch.len() as i64;
-    let n_outliers = (settings.outliers * digits as f64).round() as i64;
-    let mut input = match settings.augment {
-        Switch::On => european(batch, rng),
-        Switch::Off => batch.digits.shallow_clone(),
-    };
-    if n_outliers > 0 {
-        input = Tensor::cat(&[input, outliers(batch, n_outliers as usize, rng)], 0);
-    }
-    if settings.augment == Switch::On {
-        input = augment(&input, strength(settings.calm, progress), rng);
-    }
+    let n_outliers = input.size()[0] - digits;
     let taught = teachers.probabilities(&input.narrow(0, 0, digits));
-    if progress < settings.crop {
-        input = middle(&input);
-    }
-    let logits = pass.forward(net, &input);
+    let logits = match *progress < settings.crop {
+        true => pass.forward(net, &middle(input)),
+        false => pass.forward(net, input),
+    };
     let cross_entropy = |logits: &Tensor, labels: &Tensor, smoothing| {
         logits.cross_entropy_loss::<Tensor>(labels, None, Reduction::Sum, -100, smoothing)
     };

@@ -10,6 +10,7 @@ use super::CHUNK;
 use super::lanes::{self, BLOCK};
 use super::method::{Back, Method, with_scratch};
 use super::norm::{Combine, Normed, Slope};
+use super::number::{Number, copy};
 use super::tape::{ConvRecord, Last, Memory, Numbers, Tape};
 
 /// What [`run`] computes.
@@ -21,7 +22,14 @@ pub struct Gradients {
 }
 
 /// The gradients of all that was used on the tape, given that of the logits, `[digits, BLOCK]`.
-pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_logits: &[f32]) -> Gradients {
+pub fn run<N: Number>(
+    arch: Arch,
+    pool: &ThreadPool,
+    maps: &mut Memory<N>,
+    kernels: &mut Memory<f32>,
+    tape: &Tape<N>,
+    of_logits: &[f32],
+) -> Gradients {
     let mut gradients = Gradients {
         blocks: tape.convs.iter().map(|_| Default::default()).collect(),
         last: Vec::new(),
@@ -30,20 +38,20 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
         arch,
         tape,
         of_logits,
-        of_sums: tape.maps.iter().map(|_| memory.take(0)).collect(),
+        of_sums: tape.maps.iter().map(|_| maps.take(0)).collect(),
         factors: tape.convs.iter().map(|_| Default::default()).collect(),
     };
     for index in (0..tape.maps.len()).rev() {
         let map = &tape.maps[index];
         let mut of_sum = match map.origin {
-            Some(_) => memory.take(map.values.len()),
-            None => memory.take(0),
+            Some(_) => maps.take(map.values.len()),
+            None => maps.take(0),
         };
         let uses = known.uses(index);
-        let mut chunks: Vec<Chunk> = (0..tape.digits.div_ceil(CHUNK))
+        let mut chunks: Vec<Chunk<N>> = (0..tape.digits.div_ceil(CHUNK))
             .map(|_| Chunk {
                 of_sum: None,
-                kernels: uses.iter().map(|used| memory.take(used.method.gradient())).collect(),
+                kernels: uses.iter().map(|used| kernels.take(used.method.gradient())).collect(),
             })
             .collect();
         let parts = of_sum.chunks_mut(CHUNK * map.size.len());
@@ -61,11 +69,11 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
         let mut sum = parts.next().expect("a batch has digits");
         for part in parts {
             sum.add(&part);
-            part.kernels.into_iter().for_each(|kernel| memory.give(kernel));
+            part.kernels.into_iter().for_each(|kernel| kernels.give(kernel));
         }
         for (used, kernel) in uses.iter().zip(sum.kernels) {
             let unpacked = used.method.unpack(arch, &kernel);
-            memory.give(kernel);
+            kernels.give(kernel);
             match used.conv {
                 Some(conv) => gradients.blocks[conv][0] = unpacked,
                 None => gradients.last = unpacked,
@@ -78,17 +86,17 @@ pub fn run(arch: Arch, pool: &ThreadPool, memory: &mut Memory, tape: &Tape, of_l
         }
         known.of_sums[index] = of_sum;
     }
-    known.of_sums.into_iter().for_each(|of_sum| memory.give(of_sum));
+    known.of_sums.into_iter().for_each(|of_sum| maps.give(of_sum));
     gradients
 }
 
 /// What is known on the way back.
-struct Backward<'a> {
+struct Backward<'a, N> {
     arch: Arch,
-    tape: &'a Tape,
+    tape: &'a Tape<N>,
     of_logits: &'a [f32],
     /// Gradient of the sum before each map's activation, from the last map down.
-    of_sums: Vec<Numbers>,
+    of_sums: Vec<Numbers<N>>,
     /// For each convolution: how its gradient is combined of that of its sum and of its output.
     factors: Vec<[Vec<f32>; 3]>,
 }
@@ -105,17 +113,17 @@ struct Use<'a> {
 }
 
 /// Where a chunk of digits writes.
-struct Chunk<'a> {
+struct Chunk<'a, N> {
     /// The gradient of the sum before the map's activation, where it has one.
-    of_sum: Option<&'a mut [f32]>,
+    of_sum: Option<&'a mut [N]>,
     /// Gradients of the kernels that were applied to the map.
-    kernels: Vec<Numbers>,
+    kernels: Vec<Numbers<f32>>,
 }
 
 /// What a chunk of digits adds.
 struct Part {
     /// Gradients of the kernels that were applied to the map.
-    kernels: Vec<Numbers>,
+    kernels: Vec<Numbers<f32>>,
     /// Sums of the gradient before the activation, by channel.
     sums: Vec<f64>,
     /// For each batch norm before the activation: sums of the gradient times the distance from the mean, by channel.
@@ -134,7 +142,7 @@ impl Part {
     }
 }
 
-impl<'a> Backward<'a> {
+impl<'a, N: Number> Backward<'a, N> {
     /// What a map was used for.
     fn uses(&self, index: usize) -> Vec<Use<'a>> {
         let tape = self.tape;
@@ -172,10 +180,8 @@ impl<'a> Backward<'a> {
     }
 
     /// Gradients from a chunk of the digits of a map.
-    fn part(&self, index: usize, uses: &[Use], number: usize, chunk: Chunk) -> Part {
+    fn part(&self, index: usize, uses: &[Use], number: usize, chunk: Chunk<N>) -> Part {
         let map = &self.tape.maps[index];
-        let normed: Vec<&ConvRecord> = self.tape.normed(index).map(|conv| &self.tape.convs[conv]).collect();
-        let added_to: Vec<usize> = self.tape.added_to(index).collect();
         let none = || vec![0.0; map.size.channels];
         let Chunk { mut of_sum, kernels } = chunk;
         let mut part = Part {
@@ -185,68 +191,93 @@ impl<'a> Backward<'a> {
         };
         part.kernels.iter_mut().for_each(|kernel| kernel.fill(0.0));
         let group = uses.iter().map(|used| used.method.group()).max().unwrap_or(1);
+        let len = map.size.len();
         let scratch = |used: &Use| group * used.output + used.method.scratch(group);
-        let scratch = uses.iter().map(scratch).max().unwrap_or(0);
+        let scratch = group * len + uses.iter().map(scratch).max().unwrap_or(0);
         let end = self.tape.digits.min((number + 1) * CHUNK);
         with_scratch(scratch, |scratch| {
+            let (room, scratch) = scratch.split_at_mut(group * len);
             for first in (number * CHUNK..end).step_by(group) {
                 let digits = first..end.min(first + group);
-                let of = |len: usize| digits.start * len..digits.end * len;
-                let len = map.size.len();
-                let input = &map.values[of(len)];
-                let mut gradient = of_sum
-                    .as_deref_mut()
-                    .map(|all| &mut all[(first - number * CHUNK) * len..][..input.len()]);
-                if let Some(gradient) = &mut gradient {
-                    for (n, &other) in added_to.iter().enumerate() {
-                        let more = &self.of_sums[other][of(len)];
-                        match n {
-                            0 => gradient.copy_from_slice(more),
-                            _ => gradient.iter_mut().zip(more).for_each(|(to, from)| *to += from),
-                        }
-                    }
-                }
-                for (n, (&used, to_kernel)) in uses.iter().zip(&mut part.kernels).enumerate() {
-                    let (output, scratch) = scratch.split_at_mut(digits.len() * used.output);
-                    let back = Back {
-                        input,
-                        output: self.of_output(used, &digits, output),
-                        kernel: used.kernel,
-                        to_input: gradient.as_deref_mut(),
-                        adds: n > 0 || !added_to.is_empty(),
-                        to_kernel,
-                    };
-                    used.method.backward(self.arch, back, scratch);
-                }
-                if let (Some(gradient), Some((activation, _))) = (gradient, &map.origin) {
-                    let mut terms = [None, None];
-                    for ((term, conv), products) in terms.iter_mut().zip(&normed).zip(&mut part.products) {
-                        *term = Some(Normed {
-                            values: &conv.values[of(len)],
-                            mean: &conv.mean,
-                            products,
+                match of_sum.as_deref_mut() {
+                    Some(of_sum) => {
+                        let of_sum = &mut of_sum[(first - number * CHUNK) * len..][..digits.len() * len];
+                        N::write(self.arch, of_sum, room, |gradient| {
+                            self.group(index, uses, digits, Some(gradient), &mut part, scratch);
                         });
                     }
-                    let (output, activation, sums) = (input, *activation, &mut part.sums);
-                    lanes::run(
-                        self.arch,
-                        Slope {
-                            gradient,
-                            output,
-                            activation,
-                            sums,
-                            normed: terms,
-                        },
-                    );
+                    None => self.group(index, uses, digits, None, &mut part, scratch),
                 }
             }
         });
         part
     }
+
+    /// Adds to a chunk's part what some of its digits add; `gradient` is where that of the sum before the activation goes.
+    fn group(
+        &self,
+        index: usize,
+        uses: &[Use],
+        digits: Range<usize>,
+        mut gradient: Option<&mut [f32]>,
+        part: &mut Part,
+        scratch: &mut [f32],
+    ) {
+        let map = &self.tape.maps[index];
+        let of = |len: usize| digits.start * len..digits.end * len;
+        let len = map.size.len();
+        let input = &map.values[of(len)];
+        let mut adds = false;
+        if let Some(gradient) = &mut gradient {
+            for other in self.tape.added_to(index) {
+                let more = &self.of_sums[other][of(len)];
+                match adds {
+                    false => copy(more, gradient),
+                    true => gradient.iter_mut().zip(more).for_each(|(to, &from)| *to += from.into()),
+                }
+                adds = true;
+            }
+        }
+        for (&used, to_kernel) in uses.iter().zip(&mut part.kernels) {
+            let (output, scratch) = scratch.split_at_mut(digits.len() * used.output);
+            let back = Back {
+                input,
+                output: self.of_output(used, &digits, output),
+                kernel: used.kernel,
+                to_input: gradient.as_deref_mut(),
+                adds,
+                to_kernel,
+            };
+            used.method.backward(self.arch, back, scratch);
+            adds = true;
+        }
+        if let (Some(gradient), Some((activation, _))) = (gradient, &map.origin) {
+            let mut terms = [None, None];
+            let normed = self.tape.normed(index).map(|conv| &self.tape.convs[conv]);
+            for ((term, conv), products) in terms.iter_mut().zip(normed).zip(&mut part.products) {
+                *term = Some(Normed {
+                    values: &conv.values[of(len)],
+                    mean: &conv.mean,
+                    products,
+                });
+            }
+            let (output, activation, sums) = (input, *activation, &mut part.sums);
+            lanes::run(
+                self.arch,
+                Slope {
+                    gradient,
+                    output,
+                    activation,
+                    sums,
+                    normed: terms,
+                },
+            );
+        }
+    }
 }
 
 /// Gradients of a batch norm's weight and bias.
-fn norm_gradients(conv: &ConvRecord, sums: &[f64], products: &[f64]) -> [Vec<f32>; 2] {
+fn norm_gradients<N>(conv: &ConvRecord<N>, sums: &[f64], products: &[f64]) -> [Vec<f32>; 2] {
     let weight = products.iter().zip(&conv.inverse_deviation);
     let weight = weight.map(|(product, &inverse)| (product * f64::from(inverse)) as f32);
     [weight.collect(), sums.iter().map(|&sum| sum as f32).collect()]
@@ -254,7 +285,7 @@ fn norm_gradients(conv: &ConvRecord, sums: &[f64], products: &[f64]) -> [Vec<f32
 
 /// `a`, `b` and `c`, by channel, with which `a * g + b * y + c` is the gradient of a convolution's output `y`, where `g` is that
 /// of its batch norm's output.
-fn factors(conv: &ConvRecord, digits: usize, sums: &[f64], products: &[f64]) -> [Vec<f32>; 3] {
+fn factors<N>(conv: &ConvRecord<N>, digits: usize, sums: &[f64], products: &[f64]) -> [Vec<f32>; 3] {
     let n = (digits * conv.size.side * conv.size.side) as f64;
     let mut factors = [const { Vec::new() }; 3];
     for channel in 0..sums.len() {

@@ -6,6 +6,7 @@ use pulp::Simd;
 use super::lanes::{BLOCK, Kernel};
 use super::matrix::{Runs, add_to, add_transposed, multiply, put};
 use super::method::Back;
+use super::number::{Number, copy};
 
 /// Sizes of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +54,7 @@ impl Sizes {
     }
 
     /// Digits of some maps.
-    pub fn digits(self, maps: &[f32]) -> usize {
+    pub fn digits<N>(self, maps: &[N]) -> usize {
         maps.len() / (self.side * self.side * self.in_channels)
     }
 
@@ -111,11 +112,11 @@ pub fn unpack(sizes: Sizes, matrix: &[f32], kernel: &mut [f32]) {
 }
 
 /// Convolves maps `[digits, side, side, channels]`.
-pub struct Forward<'a> {
+pub struct Forward<'a, N> {
     /// Sizes.
     pub sizes: Sizes,
     /// The maps.
-    pub input: &'a [f32],
+    pub input: &'a [N],
     /// The kernel to the outputs.
     pub kernel: &'a [f32],
     /// Where the sums go.
@@ -124,7 +125,7 @@ pub struct Forward<'a> {
     pub scratch: &'a mut [f32],
 }
 
-impl Kernel for Forward<'_> {
+impl<N: Number> Kernel for Forward<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, s: S) {
         let sizes = self.sizes;
@@ -151,16 +152,16 @@ impl Kernel for Forward<'_> {
 }
 
 /// Adds the gradients of maps and kernel, given that of the output.
-pub struct Backward<'a> {
+pub struct Backward<'a, N> {
     /// Sizes.
     pub sizes: Sizes,
     /// The maps; the gradient of the kernel is that of its matrix, `[window, out]`.
-    pub back: Back<'a>,
+    pub back: Back<'a, N>,
     /// [`Sizes::scratch`] numbers.
     pub scratch: &'a mut [f32],
 }
 
-impl Kernel for Backward<'_> {
+impl<N: Number> Kernel for Backward<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, s: S) {
         let Backward {
@@ -211,9 +212,9 @@ impl Kernel for Backward<'_> {
 
 /// The maps with zeros around them.
 #[inline(always)]
-fn pad<'a>(sizes: Sizes, maps: &'a [f32], scratch: &'a mut [f32]) -> &'a [f32] {
+fn pad<'a, N: Number>(sizes: Sizes, maps: &'a [N], scratch: &'a mut [f32]) -> &'a [f32] {
     if sizes.padding == 0 {
-        return maps;
+        return N::widen(maps, scratch);
     }
     let padded = &mut scratch[..sizes.digits(maps) * sizes.padded()];
     let (edge, inside) = (sizes.padding * sizes.in_channels, sizes.side * sizes.in_channels);
@@ -225,7 +226,7 @@ fn pad<'a>(sizes: Sizes, maps: &'a [f32], scratch: &'a mut [f32]) -> &'a [f32] {
         below.fill(0.0);
         for (from, to) in map.chunks_exact(inside).zip(rows.chunks_exact_mut(sizes.row())) {
             to[..edge].fill(0.0);
-            to[edge..][..inside].copy_from_slice(from);
+            copy(from, &mut to[edge..][..inside]);
             to[edge + inside..].fill(0.0);
         }
     }

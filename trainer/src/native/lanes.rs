@@ -2,6 +2,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::number::Number;
+
 /// Channels that a kernel takes at once; every map but the picture has a multiple of them.
 pub const BLOCK: usize = 16;
 
@@ -39,12 +41,12 @@ impl<K: Kernel> WithSimd for Dispatched<K> {
 
 /// The first vector of a slice.
 #[inline(always)]
-pub fn load<S: Simd>(from: &[f32]) -> S::f32s {
-    S::as_simd_f32s(&from[..S::F32_LANES]).0[0]
+pub fn load<S: Simd>(from: &[impl Number]) -> S::f32s {
+    Number::load::<S>(from)
 }
 
 /// Writes the first vector of a slice.
 #[inline(always)]
-pub fn store<S: Simd>(to: &mut [f32], value: S::f32s) {
-    S::as_mut_simd_f32s(&mut to[..S::F32_LANES]).0[0] = value;
+pub fn store<S: Simd>(to: &mut [impl Number], value: S::f32s) {
+    Number::store::<S>(to, value);
 }

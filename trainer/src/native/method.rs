@@ -7,6 +7,7 @@ use models::network::Conv;
 use pulp::Arch;
 
 use super::lanes::{self, BLOCK};
+use super::number::Number;
 use super::tape::{Memory, Numbers, Size};
 use super::{CHUNK, direct, tiles, winograd};
 use crate::precision::Precision;
@@ -17,7 +18,7 @@ const ROWS: usize = 32;
 /// How a convolution is computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Method {
-    /// By products of transformed tiles.
+    /// By products of transformed tiles; maps of f32 only, which need no room to be widened.
     Winograd(winograd::Sizes),
     /// By sums over the kernel.
     Direct(direct::Sizes),
@@ -26,9 +27,9 @@ pub enum Method {
 }
 
 /// Maps of a convolution on the way back.
-pub struct Back<'a> {
+pub struct Back<'a, N> {
     /// The maps that were convolved.
-    pub input: &'a [f32],
+    pub input: &'a [N],
     /// Gradient of the output.
     pub output: &'a [f32],
     /// The kernel for the way back.
@@ -148,7 +149,7 @@ impl Method {
     }
 
     /// A kernel `[out, height, width, in]`, packed for the way forward and for the way back.
-    pub fn pack(self, arch: Arch, kernel: &[f32], memory: &mut Memory) -> [Numbers; 2] {
+    pub fn pack(self, arch: Arch, kernel: &[f32], memory: &mut Memory<f32>) -> [Numbers<f32>; 2] {
         let [mut forward, mut backward] = self.packed().map(|len| memory.take(len));
         match self {
             Method::Winograd(sizes) => lanes::run(
@@ -193,13 +194,13 @@ impl Method {
     }
 
     /// Convolves maps.
-    pub fn forward(self, arch: Arch, input: &[f32], kernel: &[f32], output: &mut [f32], scratch: &mut [f32]) {
+    pub fn forward<N: Number>(self, arch: Arch, input: &[N], kernel: &[f32], output: &mut [f32], scratch: &mut [f32]) {
         match self {
             Method::Winograd(sizes) => lanes::run(
                 arch,
                 winograd::Forward {
                     sizes,
-                    input,
+                    input: N::widen(input, &mut []),
                     kernel,
                     output,
                     scratch,
@@ -229,9 +230,19 @@ impl Method {
     }
 
     /// Adds the gradients.
-    pub fn backward(self, arch: Arch, back: Back, scratch: &mut [f32]) {
+    pub fn backward<N: Number>(self, arch: Arch, back: Back<N>, scratch: &mut [f32]) {
         match self {
-            Method::Winograd(sizes) => lanes::run(arch, winograd::Backward { sizes, back, scratch }),
+            Method::Winograd(sizes) => {
+                let back = Back {
+                    input: N::widen(back.input, &mut []),
+                    output: back.output,
+                    kernel: back.kernel,
+                    to_input: back.to_input,
+                    adds: back.adds,
+                    to_kernel: back.to_kernel,
+                };
+                lanes::run(arch, winograd::Backward { sizes, back, scratch });
+            }
             Method::Direct(sizes) => lanes::run(arch, direct::Backward { sizes, back, scratch }),
             Method::Tiles(sizes) => lanes::run(arch, tiles::Backward { sizes, back, scratch }),
         }
@@ -241,7 +252,7 @@ impl Method {
 /// Lends a thread's own memory, of any value.
 pub fn with_scratch(len: usize, work: impl FnOnce(&mut [f32])) {
     thread_local! {
-        static SCRATCH: RefCell<Numbers> = RefCell::new(Numbers::new(0));
+        static SCRATCH: RefCell<Numbers<f32>> = RefCell::new(Numbers::new(0));
     }
     SCRATCH.with_borrow_mut(|scratch| {
         if scratch.len() < len {

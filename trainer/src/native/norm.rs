@@ -6,6 +6,7 @@ use models::network::{Activation, NORM_EPSILON};
 use pulp::Simd;
 
 use super::lanes::{BLOCK, Kernel, load, store};
+use super::number::Number;
 
 /// Mean and spread of each channel over some values.
 #[derive(Clone, Debug)]
@@ -59,14 +60,14 @@ impl Moments {
 }
 
 /// Measures values `[pixels, channels]`.
-pub struct Measure<'a> {
+pub struct Measure<'a, N> {
     /// The values.
-    pub values: &'a [f32],
+    pub values: &'a [N],
     /// What they are joined to.
     pub moments: &'a mut Moments,
 }
 
-impl Kernel for Measure<'_> {
+impl<N: Number> Kernel for Measure<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, s: S) {
         let channels = self.moments.mean.len();
@@ -104,24 +105,24 @@ impl Kernel for Measure<'_> {
 
 /// What is added up before an activation.
 #[derive(Clone, Copy)]
-pub struct Term<'a> {
+pub struct Term<'a, N> {
     /// `[pixels, channels]`
-    pub values: &'a [f32],
+    pub values: &'a [N],
     /// What they are multiplied by and what is added then, each `[channels]`, where they are not taken as they are.
     pub scale: Option<[&'a [f32]; 2]>,
 }
 
 /// The activation of the sum of one or two terms.
-pub struct Activate<'a> {
+pub struct Activate<'a, N> {
     /// The terms.
-    pub terms: [Option<Term<'a>>; 2],
+    pub terms: [Option<Term<'a, N>>; 2],
     /// The activation.
     pub activation: Activation,
     /// `[pixels, channels]`
-    pub output: &'a mut [f32],
+    pub output: &'a mut [N],
 }
 
-impl Kernel for Activate<'_> {
+impl<N: Number> Kernel for Activate<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, s: S) {
         match self.terms {
@@ -132,9 +133,9 @@ impl Kernel for Activate<'_> {
     }
 }
 
-impl Activate<'_> {
+impl<N: Number> Activate<'_, N> {
     #[inline(always)]
-    fn add<S: Simd, const TERMS: usize>(self, s: S, terms: [Term; TERMS]) {
+    fn add<S: Simd, const TERMS: usize>(self, s: S, terms: [Term<N>; TERMS]) {
         let channels = terms[0].scale.map_or(0, |[scale, _]| scale.len());
         for channel in (0..channels).step_by(S::F32_LANES) {
             let scales = terms.map(
@@ -158,30 +159,31 @@ impl Activate<'_> {
 }
 
 /// A convolution's output before its batch norm, with its mean, and where the sums of `gradient * (value - mean)` go.
-pub struct Normed<'a> {
+pub struct Normed<'a, N> {
     /// `[pixels, channels]`
-    pub values: &'a [f32],
+    pub values: &'a [N],
     /// `[channels]`
     pub mean: &'a [f32],
     /// `[channels]`
     pub products: &'a mut [f64],
 }
 
-/// Takes the gradient of an activation's output back to its input, in place, and adds up what batch norms need of it.
-pub struct Slope<'a> {
+/// Takes the gradient of an activation's output back to its input, in place, and adds up what batch norms need of it. It is
+/// rounded to `N` before, so that what is kept of it adds up to the same: over the ground of the digits, errors would not cancel.
+pub struct Slope<'a, N> {
     /// `[pixels, channels]`
     pub gradient: &'a mut [f32],
     /// The activation's output.
-    pub output: &'a [f32],
+    pub output: &'a [N],
     /// The activation.
     pub activation: Activation,
     /// `[channels]`, where the sums of the gradient go.
     pub sums: &'a mut [f64],
     /// The terms that are batch norms.
-    pub normed: [Option<Normed<'a>>; 2],
+    pub normed: [Option<Normed<'a, N>>; 2],
 }
 
-impl Kernel for Slope<'_> {
+impl<N: Number> Kernel for Slope<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(mut self, s: S) {
         match self.normed.each_mut().map(Option::take) {
@@ -192,9 +194,9 @@ impl Kernel for Slope<'_> {
     }
 }
 
-impl Slope<'_> {
+impl<N: Number> Slope<'_, N> {
     #[inline(always)]
-    fn add<S: Simd, const TERMS: usize>(self, s: S, mut normed: [Normed; TERMS]) {
+    fn add<S: Simd, const TERMS: usize>(self, s: S, mut normed: [Normed<N>; TERMS]) {
         let channels = self.sums.len();
         for channel in (0..channels).step_by(S::F32_LANES) {
             let mut sum = s.splat_f32s(0.0);
@@ -210,6 +212,7 @@ impl Slope<'_> {
             for (pixel, (gradient, output)) in pixels.enumerate() {
                 let to = &mut gradient[channel..];
                 let value = slope(s, load::<S>(to), load::<S>(&output[channel..]), self.activation);
+                let value = N::nearest::<S>(value);
                 store::<S>(to, value);
                 sum = s.add_f32s(sum, value);
                 for term in 0..TERMS {
@@ -235,18 +238,18 @@ fn add_lanes<S: Simd>(to: &mut [f64], vector: S::f32s) {
 }
 
 /// `a * x + b * y + c`, channel by channel: the gradient before a batch norm.
-pub struct Combine<'a> {
+pub struct Combine<'a, N> {
     /// `x`, `[pixels, channels]`
-    pub x: &'a [f32],
+    pub x: &'a [N],
     /// `y`, `[pixels, channels]`
-    pub y: &'a [f32],
+    pub y: &'a [N],
     /// `a`, `b` and `c`, each `[channels]`
     pub factors: &'a [Vec<f32>; 3],
     /// `[pixels, channels]`
     pub output: &'a mut [f32],
 }
 
-impl Kernel for Combine<'_> {
+impl<N: Number> Kernel for Combine<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, s: S) {
         let channels = self.factors[0].len();

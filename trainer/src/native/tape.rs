@@ -8,25 +8,26 @@ use pulp::Arch;
 
 use super::lanes;
 use super::method::Method;
+use super::number::Number;
 use super::norm::{Activate, Term};
 
 /// The maps and convolutions of a pass, in the order in which they were computed.
 #[derive(Default)]
-pub struct Tape {
+pub struct Tape<N> {
     /// Digits of the batch.
     pub digits: usize,
     /// The picture, and every activation's output.
-    pub maps: Vec<Map>,
+    pub maps: Vec<Map<N>>,
     /// The convolutions.
-    pub convs: Vec<ConvRecord>,
+    pub convs: Vec<ConvRecord<N>>,
     /// The last layer, of the last map.
     pub last: Option<Last>,
 }
 
 /// The picture, or an activation's output.
-pub struct Map {
+pub struct Map<N> {
     /// `[digits, side, side, channels]`
-    pub values: Numbers,
+    pub values: Numbers<N>,
     /// Of one digit.
     pub size: Size,
     /// The activation, and of the sum of what; the picture has none.
@@ -45,14 +46,14 @@ pub struct Size {
 }
 
 /// A map that is not computed yet.
-pub struct Unknown<'a> {
+pub struct Unknown<'a, N> {
     activation: Activation,
-    terms: [Option<Term<'a>>; 2],
+    terms: [Option<Term<'a, N>>; 2],
 }
 
-impl Unknown<'_> {
+impl<N: Number> Unknown<'_, N> {
     /// Computes the numbers of the map from `first` on.
-    pub fn compute(&self, arch: Arch, first: usize, output: &mut [f32]) {
+    pub fn compute(&self, arch: Arch, first: usize, output: &mut [N]) {
         let terms = self.terms.map(|term| {
             term.map(|term| Term {
                 values: &term.values[first..][..output.len()],
@@ -72,7 +73,7 @@ impl Unknown<'_> {
 }
 
 /// A convolution and its batch norm.
-pub struct ConvRecord {
+pub struct ConvRecord<N> {
     /// How it was computed.
     pub method: Method,
     /// The map that was convolved.
@@ -80,9 +81,9 @@ pub struct ConvRecord {
     /// Of one digit of the output.
     pub size: Size,
     /// The output before the batch norm.
-    pub values: Numbers,
+    pub values: Numbers<N>,
     /// The kernel for the way back.
-    pub kernel: Numbers,
+    pub kernel: Numbers<f32>,
     /// Mean of each channel.
     pub mean: Vec<f32>,
     /// Inverse standard deviation of each channel.
@@ -98,7 +99,7 @@ pub struct Last {
     /// How it was computed.
     pub method: Method,
     /// The kernel for the way back.
-    pub kernel: Numbers,
+    pub kernel: Numbers<f32>,
 }
 
 /// What is added up before an activation, by its number on the tape.
@@ -110,19 +111,19 @@ pub enum Added {
     Map(usize),
 }
 
-impl Tape {
+impl<N: Number> Tape<N> {
     /// Keeps the memory for the next pass.
-    pub fn give_back(self, memory: &mut Memory) {
-        self.maps.into_iter().for_each(|map| memory.give(map.values));
+    pub fn give_back(self, maps: &mut Memory<N>, kernels: &mut Memory<f32>) {
+        self.maps.into_iter().for_each(|map| maps.give(map.values));
         for conv in self.convs {
-            memory.give(conv.values);
-            memory.give(conv.kernel);
+            maps.give(conv.values);
+            kernels.give(conv.kernel);
         }
-        self.last.into_iter().for_each(|last| memory.give(last.kernel));
+        self.last.into_iter().for_each(|last| kernels.give(last.kernel));
     }
 
     /// How a map is computed that is not known yet.
-    pub fn unknown(&self, index: usize) -> Option<Unknown<'_>> {
+    pub fn unknown(&self, index: usize) -> Option<Unknown<'_, N>> {
         let map = &self.maps[index];
         let (activation, terms) = map.origin.as_ref().filter(|_| !map.is_known)?;
         let term = |term: &Added| match *term {
@@ -171,9 +172,9 @@ impl Tape {
     }
 }
 
-impl Map {
+impl<N> Map<N> {
     /// The digits themselves.
-    pub fn picture(values: Numbers, size: Size) -> Map {
+    pub fn picture(values: Numbers<N>, size: Size) -> Map<N> {
         Map {
             values,
             size,
@@ -195,9 +196,9 @@ impl Size {
     }
 }
 
-impl ConvRecord {
+impl<N> ConvRecord<N> {
     /// The output after the batch norm.
-    pub fn term(&self) -> Term<'_> {
+    pub fn term(&self) -> Term<'_, N> {
         Term {
             values: &self.values,
             scale: Some([&self.scale, &self.shift]),
@@ -206,21 +207,21 @@ impl ConvRecord {
 }
 
 /// Numbers from where a line of the cache begins: a vector across two lines costs as much as two, and a tile's rows more.
-pub type Numbers = AVec<f32>;
+pub type Numbers<N> = AVec<N>;
 
 /// Maps of passes behind, for those to come: fresh memory would cost a page fault every few kilobytes.
 #[derive(Default)]
-pub struct Memory(HashMap<usize, Vec<Numbers>>);
+pub struct Memory<N>(HashMap<usize, Vec<Numbers<N>>>);
 
-impl Memory {
+impl<N: Number> Memory<N> {
     /// So many numbers, of any value.
-    pub fn take(&mut self, len: usize) -> Numbers {
+    pub fn take(&mut self, len: usize) -> Numbers<N> {
         let free = self.0.get_mut(&len).and_then(Vec::pop);
-        free.unwrap_or_else(|| avec![0.0; len])
+        free.unwrap_or_else(|| avec![N::default(); len])
     }
 
     /// Keeps numbers for the next who takes as many.
-    pub fn give(&mut self, numbers: Numbers) {
+    pub fn give(&mut self, numbers: Numbers<N>) {
         if !numbers.is_empty() {
             self.0.entry(numbers.len()).or_default().push(numbers);
         }

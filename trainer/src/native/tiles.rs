@@ -14,7 +14,8 @@ use pulp::Simd;
 use super::direct::Sizes;
 use super::lanes::{BLOCK, Kernel};
 use super::method::Back;
-use unit::portable::{Portable, bf16};
+use super::number::Number;
+use unit::portable::{Portable, nearest};
 use unit::{DEPTH, Hardware, SIDE, Unit};
 
 /// Pixels of the output that are enough to be worth loading a kernel's tiles; more would leave the cache.
@@ -40,29 +41,43 @@ pub struct Pack<'a> {
 impl Kernel for Pack<'_> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, _: S) {
-        let Pack { sizes, kernel, .. } = self;
         let Sizes {
-            in_channels,
-            out_channels,
-            kernel_size,
-            ..
-        } = sizes;
-        let run = kernel_size * in_channels;
-        let window = kernel_size * run;
-        Convolution::forward(sizes).pack(
-            self.forward,
-            #[inline(always)]
-            |y, at, out| kernel[out * window + y * run + at],
-        );
-        Convolution::backward(sizes).pack(
-            self.backward,
-            #[inline(always)]
-            |y, at, input| {
-                let (x, out) = (at / out_channels, at % out_channels);
-                let (y, x) = (kernel_size - 1 - y, kernel_size - 1 - x);
-                kernel[out * window + y * run + x * in_channels + input]
-            },
-        );
+            in_channels, kernel_size, ..
+        } = self.sizes;
+        let window = self.sizes.window();
+        let (pairs, _) = self.kernel.as_chunks::<2>();
+        let windows: Vec<u32> = pairs
+            .iter()
+            .map(
+                #[inline(always)]
+                |[first, second]| pair(nearest(*first).to_bits(), nearest(*second).to_bits()),
+            )
+            .collect();
+        let halves: &[u16] = cast_slice(&windows);
+
+        // A row is the same two numbers of the windows of a block of outputs.
+        let mut rows = cast_slice_mut(self.forward).chunks_exact_mut(SIDE);
+        for block in windows.chunks_exact(BLOCK * window / 2) {
+            for (at, row) in (0..window / 2).zip(&mut rows) {
+                let column = block[at..].iter().step_by(window / 2);
+                row.iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+            }
+        }
+
+        // A row is a block of inputs, of two outputs.
+        let mut rows = cast_slice_mut(self.backward).chunks_exact_mut(SIDE);
+        for block in (0..in_channels).step_by(BLOCK) {
+            // The other way round.
+            for place in (0..kernel_size * kernel_size).rev() {
+                let outs = halves[place * in_channels + block..].chunks(2 * window);
+                for (outs, row) in outs.zip(&mut rows) {
+                    let (first, second) = (&outs[..BLOCK], &outs[window..][..BLOCK]);
+                    for (to, (first, second)) in row.iter_mut().zip(first.iter().zip(second)) {
+                        *to = pair(*first, *second);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -115,14 +130,14 @@ struct Place {
 impl Place {
     /// `row` has room for a row of a map.
     #[inline(always)]
-    fn write<U: Unit>(self, maps: &[f32], to: &mut [u16], row: &mut [u16]) {
+    fn write<U: Unit, N: Number>(self, maps: &[N], to: &mut [u16], row: &mut [u16]) {
         let Place { side, channels, .. } = self;
         // Up to where it is written.
         let mut end = 0;
         for (digit, map) in maps.chunks_exact(side * side * channels).enumerate() {
             for (y, from) in map.chunks_exact(side * channels).enumerate() {
                 let first = digit * self.span + (y * self.step + self.margin) * self.width + self.margin;
-                U::round(from, row);
+                let row = N::halve::<U>(from, row);
                 // Neighbours that stay neighbours are written at once.
                 let run = if self.step == 1 { row.len() } else { channels };
                 for (x, pixels) in row.chunks_exact(run).enumerate() {
@@ -197,23 +212,6 @@ impl Convolution {
     /// Numbers of the packed kernel, `[out blocks][kernel rows][chunks]` tiles.
     fn packed(self) -> usize {
         self.out_channels / BLOCK * self.kernel_size * self.chunks() * self.tile()
-    }
-
-    /// Writes the packed kernel; `number` is asked for a row of the kernel, a place in it, and a channel of the output.
-    #[inline(always)]
-    fn pack(self, to: &mut [f32], number: impl Fn(usize, usize, usize) -> f32) {
-        let mut rows = cast_slice_mut(to).chunks_exact_mut(SIDE);
-        for block in 0..self.out_channels / BLOCK {
-            for y in 0..self.kernel_size {
-                let pairs = (0..self.kernel_size * self.in_channels).step_by(2);
-                for (at, row) in pairs.zip(&mut rows) {
-                    for (column, to) in row.iter_mut().enumerate() {
-                        let number = |at| bf16(number(y, at, block * BLOCK + column));
-                        *to = pair(number(at), number(at + 1));
-                    }
-                }
-            }
-        }
     }
 
     /// bf16 of maps with their zeros.
@@ -398,7 +396,7 @@ impl KernelGradient {
 
     /// Adds to the gradient `[out, window]`, given the maps and the output's gradient.
     #[inline(always)]
-    fn run<U: Unit>(self, input: &[f32], output: &[f32], gradient: &mut [f32], scratch: &mut &mut [f32]) {
+    fn run<U: Unit>(self, input: &[impl Number], output: &[f32], gradient: &mut [f32], scratch: &mut &mut [f32]) {
         let Sizes {
             side,
             in_channels,
@@ -418,7 +416,7 @@ impl KernelGradient {
             width: self.width,
             span: self.span,
         };
-        place.write::<U>(input, maps, row);
+        place.write::<U, _>(input, maps, row);
         let pairs: &mut [u32] = cast_slice_mut(carve(scratch, 2 * self.pairs()));
         let neighbours = maps.iter().zip(&maps[stride * in_channels..]);
         pairs.iter_mut().zip(neighbours).for_each(
@@ -488,11 +486,11 @@ impl KernelGradient {
 }
 
 /// Convolves maps `[digits, side, side, channels]`.
-pub struct Forward<'a> {
+pub struct Forward<'a, N> {
     /// Sizes.
     pub sizes: Sizes,
     /// The maps.
-    pub input: &'a [f32],
+    pub input: &'a [N],
     /// The kernel to the outputs.
     pub kernel: &'a [f32],
     /// Where the sums go.
@@ -501,7 +499,7 @@ pub struct Forward<'a> {
     pub scratch: &'a mut [f32],
 }
 
-impl Kernel for Forward<'_> {
+impl<N: Number> Kernel for Forward<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, _: S) {
         if unit::is_here() {
@@ -512,7 +510,7 @@ impl Kernel for Forward<'_> {
     }
 }
 
-impl Forward<'_> {
+impl<N: Number> Forward<'_, N> {
     #[inline(always)]
     fn by<U: Unit>(self) {
         let sizes = self.sizes;
@@ -529,22 +527,22 @@ impl Forward<'_> {
             width: convolution.padded,
             span: convolution.padded * convolution.padded,
         };
-        place.write::<U>(self.input, maps, row);
+        place.write::<U, _>(self.input, maps, row);
         convolution.run::<U>(digits, maps, self.kernel, self.output, false);
     }
 }
 
 /// Adds the gradients of maps and kernel, given that of the output.
-pub struct Backward<'a> {
+pub struct Backward<'a, N> {
     /// Sizes.
     pub sizes: Sizes,
     /// The maps; the gradient of the kernel is `[out, window]`, as the kernel itself.
-    pub back: Back<'a>,
+    pub back: Back<'a, N>,
     /// [`scratch`] numbers.
     pub scratch: &'a mut [f32],
 }
 
-impl Kernel for Backward<'_> {
+impl<N: Number> Kernel for Backward<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, _: S) {
         if unit::is_here() {
@@ -555,7 +553,7 @@ impl Kernel for Backward<'_> {
     }
 }
 
-impl Backward<'_> {
+impl<N: Number> Backward<'_, N> {
     #[inline(always)]
     fn by<U: Unit>(self) {
         let (sizes, back) = (self.sizes, self.back);
@@ -574,13 +572,14 @@ impl Backward<'_> {
             width: convolution.padded,
             span: convolution.padded * convolution.padded,
         };
-        place.write::<U>(back.output, maps, row);
+        place.write::<U, _>(back.output, maps, row);
         convolution.run::<U>(digits, maps, back.kernel, to_input, back.adds);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
     use pulp::Arch;
 
     use super::*;
@@ -596,7 +595,9 @@ mod tests {
             .collect()
     }
 
-    fn by_tiles<U: Unit>(sizes: Sizes, [input, kernel, of_output]: &Results) -> Results {
+    fn by_tiles<U: Unit, N: Number>(sizes: Sizes, [input, kernel, of_output]: &Results) -> Results {
+        let mut maps = vec![N::default(); input.len()];
+        N::write(Arch::new(), &mut maps, &mut vec![0.0; input.len()], |to| to.copy_from_slice(input));
         let [mut forward, mut backward] = packed(sizes).map(|n| vec![0.0; n]);
         let pack = Pack {
             sizes,
@@ -608,6 +609,7 @@ mod tests {
         let mut scratch = vec![f32::NAN; scratch(sizes, sizes.digits(input))];
         let (mut output, mut to_input, mut to_kernel) =
             (vec![f32::NAN; of_output.len()], input.clone(), kernel.clone());
+        let input = &maps;
         let scratch = &mut scratch;
         Forward {
             sizes,
@@ -690,12 +692,11 @@ mod tests {
                 numbers(digits * sizes.out_side.pow(2) * out_channels, 3),
             ];
             let expected = directly(sizes, &given);
-            assert!(by_tiles::<Portable>(sizes, &given) == expected, "{sizes:?}");
+            assert!(by_tiles::<Portable, f32>(sizes, &given) == expected, "{sizes:?}");
+            assert!(by_tiles::<Portable, bf16>(sizes, &given) == expected, "{sizes:?} from bf16");
             if unit::is_here() {
-                assert!(
-                    by_tiles::<Hardware>(sizes, &given) == expected,
-                    "{sizes:?} by the hardware"
-                );
+                let by_hardware = by_tiles::<Hardware, bf16>(sizes, &given);
+                assert!(by_hardware == expected, "{sizes:?} by the hardware");
             }
         }
     }

@@ -246,7 +246,7 @@ pub struct Backward<'a> {
     /// Sizes.
     pub sizes: Sizes,
     /// The maps; the gradient of the kernel is that of its points, `[POINTS][out][in]`.
-    pub back: Back<'a>,
+    pub back: Back<'a, f32>,
     /// [`Sizes::scratch`] numbers.
     pub scratch: &'a mut [f32],
 }

@@ -243,6 +243,8 @@ mod amx {
 
 /// The same without hardware, so slow that it is for tests only.
 pub mod portable {
+    use half::bf16;
+
     use super::{DEPTH, SIDE, Unit};
 
     /// Numbers in memory.
@@ -268,11 +270,17 @@ pub mod portable {
         }
     }
 
-    /// A number in bf16, rounded to the nearest. What is no number stays none.
-    pub fn bf16(number: f32) -> u16 {
+    /// A number in bf16, rounded to the nearest as [`bf16::from_f32`] does, which has branches that keep it out of vectors. What is
+    /// no number stays none.
+    #[inline(always)]
+    pub fn nearest(number: f32) -> bf16 {
         let bits = number.to_bits();
         let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        if number.is_nan() { 0x7fc0 } else { rounded as u16 }
+        if number.is_nan() {
+            bf16::NAN
+        } else {
+            bf16::from_bits(rounded as u16)
+        }
     }
 
     /// The first and the second bf16 of 32 bits.
@@ -327,7 +335,7 @@ pub mod portable {
 
         fn round(from: &[f32], to: &mut [u16]) {
             for (from, to) in from.iter().zip(to) {
-                *to = bf16(*from);
+                *to = nearest(*from).to_bits();
             }
         }
 
