@@ -117,10 +117,12 @@ pub(crate) fn strokes(ink: &Tensor, thicker: &Tensor, thinner: &Tensor) -> Tenso
 /// The most ink among each pixel and its neighbours: of three rows, then of three columns, in vectors, which libtorch's pooling
 /// does not use here.
 fn maximum(ink: &Tensor) -> Tensor {
-    [2, 3].into_iter().fold(ink.replication_pad2d([1, 1, 1, 1]), |ink, direction| {
-        let [first, second, third] = [0, 1, 2].map(|first| ink.narrow(direction, first, SIDE as i64));
-        first.maximum(&second).maximum(&third)
-    })
+    [2, 3]
+        .into_iter()
+        .fold(ink.replication_pad2d([1, 1, 1, 1]), |ink, direction| {
+            let [first, second, third] = [0, 1, 2].map(|first| ink.narrow(direction, first, SIDE as i64));
+            first.maximum(&second).maximum(&third)
+        })
 }
 
 /// Takes a disc out of some digits, its centre on a stroke.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
 /// The kind of what convolutions and the linear layer multiply. Weights are kept and changed in f32, and the statistics of batch
-/// norms and the loss are f32, whichever it is. libtorch's operators keep what lies between the layers in this kind too; the
-/// native pass keeps it in f32, and multiplies in f32 what is convolved of the picture and in the last layer, which is little.
+/// norms and the loss are f32, whichever it is. What lies between the layers is of this kind too. The native pass multiplies in
+/// f32 what is convolved of the picture and in the last layer, which is little.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -8,8 +8,8 @@ use pulp::Arch;
 
 use super::lanes;
 use super::method::Method;
-use super::number::Number;
 use super::norm::{Activate, Term};
+use super::number::Number;
 
 /// The maps and convolutions of a pass, in the order in which they were computed.
 #[derive(Default)]

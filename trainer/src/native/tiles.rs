@@ -1,5 +1,5 @@
-//! Convolution in bf16 by a CPU's matrix unit. Maps, kernels and gradients are rounded where they are multiplied; sums, and
-//! all that lies between the layers, stay f32.
+//! Convolution in bf16 by a CPU's matrix unit. Kernels and gradients, and maps that are none yet, are rounded where they are
+//! multiplied; sums are f32.
 //!
 //! Every product is one of tiles. On the way forward a tile's rows are neighbouring pixels, which lie in a map with zeros
 //! around it, and its depth is a row of the kernel. The gradient of the input is the same convolution the other way round: of
@@ -42,7 +42,9 @@ impl Kernel for Pack<'_> {
     #[inline(always)]
     fn run<S: Simd, const V: usize>(self, _: S) {
         let Sizes {
-            in_channels, kernel_size, ..
+            in_channels,
+            kernel_size,
+            ..
         } = self.sizes;
         let window = self.sizes.window();
         let (pairs, _) = self.kernel.as_chunks::<2>();
@@ -597,7 +599,9 @@ mod tests {
 
     fn by_tiles<U: Unit, N: Number>(sizes: Sizes, [input, kernel, of_output]: &Results) -> Results {
         let mut maps = vec![N::default(); input.len()];
-        N::write(Arch::new(), &mut maps, &mut vec![0.0; input.len()], |to| to.copy_from_slice(input));
+        N::write(Arch::new(), &mut maps, &mut vec![0.0; input.len()], |to| {
+            to.copy_from_slice(input)
+        });
         let [mut forward, mut backward] = packed(sizes).map(|n| vec![0.0; n]);
         let pack = Pack {
             sizes,
@@ -693,7 +697,10 @@ mod tests {
             ];
             let expected = directly(sizes, &given);
             assert!(by_tiles::<Portable, f32>(sizes, &given) == expected, "{sizes:?}");
-            assert!(by_tiles::<Portable, bf16>(sizes, &given) == expected, "{sizes:?} from bf16");
+            assert!(
+                by_tiles::<Portable, bf16>(sizes, &given) == expected,
+                "{sizes:?} from bf16"
+            );
             if unit::is_here() {
                 let by_hardware = by_tiles::<Hardware, bf16>(sizes, &given);
                 assert!(by_hardware == expected, "{sizes:?} by the hardware");
