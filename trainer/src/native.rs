@@ -6,7 +6,7 @@
 //! the matrix unit in bf16. The last layer is a convolution by kernels of the map's size. The loss and the optimizer stay
 //! libtorch's.
 //!
-//! Maps are `[digits, height, width, channels]`, in memory of the [`Number`] that is multiplied. Work is cut into chunks of
+//! Maps are `[digits, height, width, channels]`, in memory as the kind of number that is multiplied. Work is cut into chunks of
 //! digits, whose sums are added in the same order whoever computed them: the gradients do not depend on the number of threads.
 
 mod backward;

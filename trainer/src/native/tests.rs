@@ -82,7 +82,6 @@ fn check(spec: NetworkSpec, digits: i64, side: i64) {
     let batch = input(digits, side);
     let (ours, theirs) = (native(spec, &batch, Precision::F32, 2), libtorch(spec, &batch));
     assert!(distance(&ours.logits, &theirs.logits) < 1e-4, "{spec}");
-    let parts = [&ours, &theirs].map(|step| ours.net.trained_parts(&step.gradients));
     let [of_ours, of_theirs] = [&ours, &theirs].map(Step::parts);
     for ((name, ours), (_, theirs)) in of_ours.zip(of_theirs) {
         let distance = distance(&ours, &theirs);
