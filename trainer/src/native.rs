@@ -125,7 +125,8 @@ impl<N: Number> Native<N> {
         );
         // The blocks come first; a convolution has three trained tensors, whose channels are last.
         let of_blocks = Tensor::from_slice(&gradients.blocks.concat().concat());
-        let of_weight = net.tensors()["fc.weight"].detach().zeros_like();
+        let trained = net.trained();
+        let of_weight = trained[trained.len() - 2].detach().zeros_like();
         let size = self.tape.maps.last().expect("a pass has maps").size;
         let sides = [-1, size.side as i64, size.side as i64, size.channels as i64];
         let of_last = Tensor::from_slice(&gradients.last).view(sides);

@@ -202,7 +202,7 @@ impl Net {
 
     /// Device of the tensors.
     pub fn device(&self) -> Device {
-        self.tensors["fc.bias"].device()
+        self.numbers.device()
     }
 }
 
