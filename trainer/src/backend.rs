@@ -1,9 +1,8 @@
 //! What computes the blocks' forward pass in a training step, and their gradients.
 
+use half::bf16;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
-
-use half::bf16;
 
 use crate::native::{self, Native};
 use crate::net::{Mode, Net};
