@@ -3,7 +3,8 @@
 //!
 //! The steps, a file each, in order: `decode` within limits; `paper` lays what is transparent on paper and makes it grey;
 //! `ground` takes the light away and finds the ink's polarity; `threshold` tells ink from ground; `ruling` drops printed
-//! lines; `components` finds the marks; `group` makes digits and lines of them; `place` draws each digit as MNIST does.
+//! lines and `table` what lies around the paper; `components` finds the marks; `group` makes digits and lines of them;
+//! `place` draws each digit as MNIST does.
 
 mod components;
 mod decode;
@@ -14,6 +15,7 @@ mod paper;
 mod place;
 mod rect;
 mod ruling;
+mod table;
 mod threshold;
 
 use image::{DynamicImage, GrayImage, ImageError};
@@ -31,7 +33,7 @@ pub const INK_BOX: usize = 20;
 pub const CENTER: f64 = 14.0;
 
 /// Ink of this part of the threshold still holds a digit together.
-const FAINT: f32 = 0.5;
+const FAINT: f32 = 0.45;
 
 /// Why a picture gives no digit.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +135,9 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
     watch("grey", &|| grey.clone());
     let mut ink = ground::ink(grey);
     watch("ink", &|| ink.clone());
-    let threshold = threshold::threshold(&ink)?;
-    ruling::erase(&mut ink, threshold);
-    watch("unruled", &|| ink.clone());
-    let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
+    let threshold = cleared(&mut ink)?;
+    watch("cleared", &|| ink.clone());
+    let marks = Components::find(&ink, threshold, faint(threshold));
     let lines = group::lines(&marks.list, &Rect::of(&ink))?;
     watch("marks", &|| chosen(&marks, &lines, &ink));
     let page = drawn(&lines, |group| {
@@ -156,6 +157,22 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
         watch("digit", &|| picture(&glyph.digit));
     }
     Ok(page)
+}
+
+/// Erases from the ink what is not written: printed lines, and the table around the paper. Returns the threshold of what is left.
+fn cleared(ink: &mut GrayImage) -> Result<u8, GlyphError> {
+    let mut threshold = threshold::threshold(ink)?;
+    ruling::erase(ink, threshold);
+    if table::erase(ink, faint(threshold)) {
+        threshold = threshold::threshold(ink)?;
+        ruling::erase(ink, threshold);
+    }
+    Ok(threshold)
+}
+
+/// The level from which ink holds a digit together.
+fn faint(threshold: u8) -> u8 {
+    (f32::from(threshold) * FAINT) as u8
 }
 
 /// The decoded picture, turned upright: [`Glyph::bounds`] lie on it.

@@ -73,7 +73,7 @@ impl Components {
     }
 
     /// The runs of the `members`.
-    pub fn runs_of(&self, members: &[usize]) -> impl Iterator<Item = &Run> {
+    pub fn runs_of(&self, members: &[usize]) -> impl Iterator<Item = &Run> + use<'_> {
         let is_member = self.chosen(members);
         let runs = self.runs.iter().zip(&self.marks);
         runs.filter_map(move |(run, &mark)| is_member[mark as usize].then_some(run))

@@ -9,8 +9,12 @@ use super::in_vectors;
 const COARSE: u32 = 96;
 /// Side of the square that must fit into the ground, as a part of the picture's mean side; pens are narrower.
 const WINDOW: f32 = 0.3;
+/// Ink is light only where wiping it off leaves a ground that is calmer by this factor: a lamp's spot of light is no ink.
+const CALMER: f32 = 0.9;
 /// Ground darker than this is not divided by, which would blow up noise.
-const DARKEST_GROUND: f32 = 48.0;
+const DARKEST_GROUND: f32 = 80.0;
+/// Neighbouring cells of ground that differ by more than this have the edge of a shadow or a table between them.
+const EDGE: f32 = 12.0;
 
 /// Ink from 0 to 255 on a ground of 0: the part of the ground's light that the ink takes away.
 pub fn ink(mut grey: GrayImage) -> GrayImage {
@@ -24,14 +28,12 @@ pub fn ink(mut grey: GrayImage) -> GrayImage {
         (_, Some(dark)) => return each(grey, |level| share(255.0 - dark, 255 - level)),
         _ => {}
     }
-    let (coarse, slope) = coarse.levelled();
-    let light = coarse.closed(radius).sloped(slope);
-    let dark = coarse.inverted().closed(radius).sloped((-slope.0, -slope.1));
+    let (light, dark) = (coarse.ground(radius), coarse.inverted().ground(radius));
     if dark_on_light(&light, &dark, &grey) {
-        darker_than(&light, grey)
+        darker_than(&light.widened(), grey)
     } else {
         image::imageops::invert(&mut grey);
-        darker_than(&dark, grey)
+        darker_than(&dark.widened(), grey)
     }
 }
 
@@ -58,7 +60,7 @@ fn dark_on_light(light: &Coarse, dark: &Coarse, grey: &GrayImage) -> bool {
     if (calm_light - calm_dark).abs() < least {
         return frame_is_light(grey);
     }
-    calm_light < calm_dark
+    CALMER * calm_light < calm_dark
 }
 
 /// Whether most of the picture's outermost pixels are nearer to its lightest than to its darkest.
@@ -204,24 +206,15 @@ impl Coarse {
     }
 
     /// Takes away the slope of the light across and down the picture, a cell. Without it the wiping below would hang over
-    /// the border, where a slope looks like the flank of a stroke.
+    /// the border, where a slope looks like the flank of a stroke. The median knows no steps: the edge of a shadow or of the
+    /// paper is no slope.
     fn levelled(&self) -> (Coarse, (f32, f32)) {
-        let (mut columns, mut down) = (vec![0.0; self.width], 0.0);
-        for (y, row) in self.levels.chunks_exact(self.width).enumerate() {
-            down += from_middle(y, self.height) * sum(row);
-            for (column, level) in columns.iter_mut().zip(row) {
-                *column += level;
-            }
-        }
-        let across: f32 = columns
-            .iter()
-            .enumerate()
-            .map(|(x, column)| from_middle(x, self.width) * column)
-            .sum();
-        let squares = |cells| (0..cells).map(|cell| from_middle(cell, cells).powi(2)).sum::<f32>();
+        let rows = self.levels.chunks_exact(self.width);
+        let (right, down) = (lag(self.width), lag(self.height));
+        let across = rows.flat_map(|row| row.iter().zip(&row[right..]));
         let slope = (
-            across / f32::max(squares(self.width) * self.height as f32, 1.0),
-            down / f32::max(squares(self.height) * self.width as f32, 1.0),
+            median_step(across) / right as f32,
+            median_step(self.levels.iter().zip(&self.levels[down * self.width..])) / down as f32,
         );
         (self.sloped((-slope.0, -slope.1)), slope)
     }
@@ -244,11 +237,53 @@ impl Coarse {
         Coarse { levels, ..*self }
     }
 
-    /// Morphological closing: what is dark and narrower than the window takes the level of its surroundings, while
-    /// shadows and their edges stay.
+    /// What is left when ink of up to the window's width is wiped away.
+    fn ground(&self, radius: usize) -> Coarse {
+        let (levelled, slope) = self.levelled();
+        let levelled = levelled.closed(radius).sloped(slope);
+        // A slope of light is closed best without it, and light that changes at one place as it is. Both cover all ink.
+        let as_it_is = self.closed(radius);
+        let levels = levelled.levels.iter().zip(&as_it_is.levels);
+        self.with(levels.map(|(&a, &b)| lesser(a, b)).collect())
+    }
+
+    /// Morphological closing by reconstruction (Vincent 1993): what is dark and narrower than the window takes the level of its
+    /// surroundings, while shadows and the table around the paper stay as they are, whatever their form.
     fn closed(&self, radius: usize) -> Coarse {
-        let wide = self.filtered(radius, f32::NEG_INFINITY, greater);
-        wide.filtered(radius, f32::INFINITY, lesser)
+        let mut ground = self.filtered(radius, f32::NEG_INFINITY, greater);
+        let (width, cells) = (self.width, self.levels.len());
+        loop {
+            let before = ground.levels.clone();
+            for cell in 0..cells {
+                let left = (cell % width > 0).then(|| cell - 1);
+                ground.sink(self, cell, [left, cell.checked_sub(width)]);
+            }
+            for cell in (0..cells).rev() {
+                let right = (cell % width + 1 < width).then_some(cell + 1);
+                ground.sink(self, cell, [right, Some(cell + width).filter(|&below| below < cells)]);
+            }
+            if ground.levels == before {
+                return ground;
+            }
+        }
+    }
+
+    /// Lets a cell sink to the lower of its neighbours, but not below the `floor`.
+    fn sink(&mut self, floor: &Coarse, cell: usize, neighbours: [Option<usize>; 2]) {
+        let levels = neighbours.into_iter().flatten().map(|neighbour| self.levels[neighbour]);
+        self.levels[cell] = greater(levels.fold(self.levels[cell], lesser), floor.levels[cell]);
+    }
+
+    /// The ground with the dark side of its edges two cells wider: where in a cell an edge lies is not known, and what is dark beside
+    /// it is no ink.
+    fn widened(self) -> Coarse {
+        if self.cell == 1 {
+            return self;
+        }
+        let low = self.filtered(2, f32::INFINITY, lesser);
+        let levels = self.levels.iter().zip(&low.levels);
+        let level = |(&level, &low): (&f32, &f32)| if level - low > EDGE { low } else { level };
+        self.with(levels.map(level).collect())
     }
 
     /// The greatest or the least level within `radius` cells in both directions; `none` is what lies beyond the border.
@@ -276,6 +311,22 @@ impl Coarse {
         let across: f32 = rows.map(|row| differences(row, &row[1..])).sum();
         let down = differences(&self.levels, &self.levels[self.width..]);
         across + down
+    }
+}
+
+/// How many of `cells` to look ahead for the slope: steps of neighbours are too small for whole levels, and over more of them
+/// the edge of a shadow lies.
+fn lag(cells: usize) -> usize {
+    cells.div_ceil(8)
+}
+
+/// The middle one of all steps from one level to another; 0 of none.
+fn median_step<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>) -> f32 {
+    let mut steps: Vec<f32> = pairs.map(|(from, to)| to - from).collect();
+    let middle = steps.len() / 2;
+    match steps.is_empty() {
+        true => 0.0,
+        false => *steps.select_nth_unstable_by(middle, f32::total_cmp).1,
     }
 }
 
@@ -365,6 +416,19 @@ mod tests {
         // A dark half is not drawn on the other.
         let halves = GrayImage::from_fn(100, 60, |x, _| Luma([if x < 50 { 40 } else { 200 }]));
         assert!(Coarse::new(&halves).everywhere(11, greater).is_none());
+    }
+
+    #[test]
+    fn edges_of_light_are_no_ink_wherever_they_lie() {
+        for edge in 70..90 {
+            for slant in [0, 3] {
+                let shadow = GrayImage::from_fn(200, 150, |x, y| {
+                    Luma([if x < edge + y / 10 * slant { 230 } else { 60 }])
+                });
+                let most = ink(shadow).iter().copied().max();
+                assert!(most < Some(20), "{edge} {slant}: {most:?}");
+            }
+        }
     }
 
     #[test]

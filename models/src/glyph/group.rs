@@ -12,8 +12,10 @@ const MOST_MARKS: usize = 2000;
 const MIN_HEIGHT: f32 = 0.4;
 /// Marks above each other are one digit up to this gap, as a part of both, where one is a mere stroke.
 const STROKE_GAP: f32 = 0.3;
-/// A mere stroke is lower than this part of both.
-const STROKE_HEIGHT: f32 = 0.35;
+/// A mere stroke is lower than this part of the other.
+const STROKE_HEIGHT: f32 = 0.45;
+/// What falls into more pieces is no digit, however broken its strokes are.
+const MOST_PIECES: usize = 9;
 /// Marks are pieces of one broken stroke up to this gap, as a part of the highest mark.
 const BROKEN_GAP: f32 = 0.06;
 /// What the border cuts is dropped beside a whole digit of at least this part of its height.
@@ -37,7 +39,7 @@ pub struct Group {
 /// The digits among marks, line by line from the top, each line from the left.
 ///
 /// # Errors
-/// When there are more marks than digits on any page.
+/// When there are more marks than digits on any page, or all that is found falls into too many pieces.
 pub fn lines(marks: &[Component], page: &Rect) -> Result<Vec<Vec<Group>>, GlyphError> {
     let mut chosen = without_specks(marks);
     if chosen.len() > MOST_MARKS {
@@ -45,10 +47,14 @@ pub fn lines(marks: &[Component], page: &Rect) -> Result<Vec<Vec<Group>>, GlyphE
     }
     drop_cut(&mut chosen, marks, page);
     let pieces = chosen.iter().map(|&index| Group::of(marks, index)).collect();
-    // Once more, for a bar belongs to a broken digit only when that is whole.
-    let mut groups = joined(joined(pieces));
+    let mut groups = joined(pieces);
     let highest = groups.iter().map(|group| group.bounds.height).max().unwrap_or(0);
-    groups.retain(|group| group.bounds.height as f32 >= MIN_HEIGHT * highest as f32);
+    groups.retain(|group| {
+        group.bounds.height as f32 >= MIN_HEIGHT * highest as f32 && group.members.len() <= MOST_PIECES
+    });
+    if highest > 0 && groups.is_empty() {
+        return Err(GlyphError::Intricate);
+    }
     Ok(in_reading_order(groups))
 }
 
@@ -63,10 +69,18 @@ impl Group {
         }
     }
 
-    fn join(&mut self, other: Group) {
-        self.bounds = self.bounds.union(&other.bounds);
-        self.area += other.area;
-        self.members.extend(other.members);
+    fn joined(&self, other: &Group) -> Group {
+        Group {
+            bounds: self.bounds.union(&other.bounds),
+            area: self.area + other.area,
+            members: [&self.members[..], &other.members].concat(),
+            bridge: self.bridge,
+        }
+    }
+
+    /// Pixels between both, at most 0 where they share columns and rows.
+    fn gap(&self, other: &Group) -> i64 {
+        self.bounds.gap_x(&other.bounds).max(self.bounds.gap_y(&other.bounds))
     }
 }
 
@@ -91,16 +105,32 @@ fn drop_cut(chosen: &mut Vec<usize>, marks: &[Component], page: &Rect) {
     });
 }
 
-/// Joins the pieces that belong to one digit.
+/// Joins the pieces that belong to one digit, the nearest first: the bar of a 5 is that of the digit below it and not of one on the
+/// line above, and both are whole then.
 fn joined(pieces: Vec<Group>) -> Vec<Group> {
     let highest = pieces.iter().map(|piece| piece.bounds.height).max().unwrap_or(0);
-    let mut groups: Vec<Group> = Vec::new();
-    for mut piece in pieces {
-        let (same, others) = groups.into_iter().partition(|group| belong(group, &piece, highest));
-        groups = others;
-        let same: Vec<Group> = same;
-        same.into_iter().for_each(|group| piece.join(group));
-        groups.push(piece);
+    let (mut groups, mut new) = (Vec::new(), pieces);
+    while !new.is_empty() {
+        let old = groups.len();
+        groups.append(&mut new);
+        let mut pairs = Vec::new();
+        for (second, other) in groups.iter().enumerate().skip(old) {
+            let belonging = groups[..second]
+                .iter()
+                .enumerate()
+                .filter(|(_, one)| belong(one, other, highest));
+            pairs.extend(belonging.map(|(first, one)| (one.gap(other), first, second)));
+        }
+        pairs.sort_unstable();
+        let mut apart: Vec<Option<Group>> = groups.into_iter().map(Some).collect();
+        for (_, first, second) in pairs {
+            // What is joined has become another group, and is asked again.
+            if let (Some(one), Some(other)) = (&apart[first], &apart[second]) {
+                new.push(one.joined(other));
+                (apart[first], apart[second]) = (None, None);
+            }
+        }
+        groups = apart.into_iter().flatten().collect();
     }
     groups
 }
@@ -114,7 +144,7 @@ fn belong(one: &Group, other: &Group, highest: u32) -> bool {
     let (gap_x, gap_y) = (one.gap_x(other) as f32, one.gap_y(other) as f32);
     let near = gap_x.max(gap_y) <= part(BROKEN_GAP, highest).max(1.0);
     let above = -gap_x >= 0.5 * one.width.min(other.width) as f32;
-    let stroke = (one.height.min(other.height) as f32) < part(STROKE_HEIGHT, both.height);
+    let stroke = (one.height.min(other.height) as f32) < part(STROKE_HEIGHT, one.height.max(other.height));
     // Faint ink between two digits is blur, and a line under digits is no stroke of them: no digit gets wide by either.
     (narrow && bridged)
         || (narrow && stroke && above && gap_y <= part(STROKE_GAP, both.height))
@@ -185,6 +215,29 @@ mod tests {
     fn a_bar_belongs_to_a_broken_5() {
         let marks = [mark(9, 4, 12, 4, 1), mark(13, 13, 6, 3, 2), mark(10, 17, 10, 7, 3)];
         assert_eq!(found(&marks), [[3]]);
+    }
+
+    #[test]
+    fn lines_as_near_as_on_a_form_stay_lines() {
+        // Three rows of two digits, the second one of a bar and the rest of a 5.
+        let digit = |left, row: u32, height| mark(left, 20 + row * 35, 14, height, left + row);
+        let marks = [
+            digit(10, 0, 20),
+            digit(40, 0, 18),
+            digit(10, 1, 20),
+            mark(40, 55, 14, 3, 90),
+            mark(40, 60, 14, 15, 91),
+            digit(10, 2, 17),
+            digit(40, 2, 20),
+        ];
+        assert_eq!(found(&marks), [[1, 1], [1, 2], [1, 1]]);
+    }
+
+    #[test]
+    fn what_falls_into_many_pieces_is_no_digit() {
+        let dashes: Vec<Component> = (0..20).map(|n| mark(10, 10 + 6 * n, 8, 5, n)).collect();
+        assert!(matches!(lines(&dashes, &PAGE), Err(GlyphError::Intricate)));
+        assert_eq!(found(&dashes[..4]), [[4]]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use image::imageops::{self, FilterType};
 
 use super::components::Components;
 use super::place::{self, Pen};
-use super::{FAINT, GlyphError, Rect, decode, ground, group, paper, ruling, threshold};
+use super::{GlyphError, Rect, decode, ground, group, paper, threshold};
 use crate::{Digit, SIDE};
 
 /// How far a picture is prepared; each step includes those before it.
@@ -82,9 +82,8 @@ fn inked(ink: &GrayImage, threshold: u8) -> Option<Rect> {
 fn found(bytes: &[u8]) -> Result<Digit, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
     let mut ink = ground::ink(paper::grey(image, orientation).0);
-    let threshold = threshold::threshold(&ink)?;
-    ruling::erase(&mut ink, threshold);
-    let marks = Components::find(&ink, threshold, (f32::from(threshold) * FAINT) as u8);
+    let threshold = super::cleared(&mut ink)?;
+    let marks = Components::find(&ink, threshold, super::faint(threshold));
     let lines = group::lines(&marks.list, &Rect::of(&ink))?;
     let largest = lines.iter().flatten().max_by_key(|group| group.bounds.area());
     let largest = largest.ok_or(GlyphError::Blank)?;

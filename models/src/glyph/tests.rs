@@ -81,6 +81,13 @@ fn a_shadow_is_no_ink() {
 }
 
 #[test]
+fn a_table_around_the_paper_is_no_ink() {
+    let mut table = GrayImage::from_pixel(130, 110, Luma([30]));
+    image::imageops::replace(&mut table, &seven(60, 230), 15, 15);
+    check(table);
+}
+
+#[test]
 fn a_slope_of_light_is_no_ink() {
     check(GrayImage::from_fn(100, 80, |x, y| {
         let paper = 90.0 + 1.5 * x as f32;
@@ -160,7 +167,7 @@ fn digits_come_line_by_line() {
 fn every_step_is_shown() {
     let mut names = Vec::new();
     read_watched(&png(page()), &mut |name, _| names.push(name.to_owned())).unwrap();
-    assert_eq!(names, ["grey", "ink", "unruled", "marks", "digit", "digit", "digit"]);
+    assert_eq!(names, ["grey", "ink", "cleared", "marks", "digit", "digit", "digit"]);
 }
 
 #[track_caller]
@@ -182,6 +189,18 @@ fn says_why_there_is_no_digit() {
         Luma([(state >> 24) as u8])
     });
     check_refused(&png(noise), "no digit found");
+    let shadow = GrayImage::from_fn(300, 200, |x, y| Luma([if x + y / 5 < 170 { 230 } else { 80 }]));
+    check_refused(&png(shadow), "blank");
+    let paper = GrayImage::from_fn(300, 200, |x, y| Luma([if x < 280 && y > 20 { 230 } else { 40 }]));
+    check_refused(&png(paper), "blank");
+    let disc = GrayImage::from_fn(280, 280, |x, y| {
+        Luma([if x.abs_diff(140).pow(2) + y.abs_diff(140).pow(2) < 10_000 {
+            0
+        } else {
+            255
+        }])
+    });
+    check_refused(&png(disc), "blank");
     let mut dot = GrayImage::from_pixel(100, 100, Luma([255]));
     dot.put_pixel(50, 50, Luma([0]));
     check_refused(&png(dot), "speck");
