@@ -2,12 +2,13 @@
 //! centre of mass in the middle. [`read`] takes the one digit of a picture, [`read_page`] all that stand on it.
 //!
 //! The steps, a file each, in order: `decode` within limits; `paper` lays what is transparent on paper and makes it grey;
-//! `ground` takes the light away and finds the ink's polarity; `threshold` tells ink from ground; `ruling` drops printed
-//! lines and `table` what lies around the paper; `components` finds the marks; `group` makes digits and lines of them;
-//! `place` draws each digit as MNIST does.
+//! `ground` takes the light away and finds the ink's polarity; `threshold` tells ink from ground; `table` drops what lies
+//! around the paper, `frames` the boxes of a form and `ruling` printed lines; `components` finds the marks; `group` makes
+//! digits and lines of them; `place` draws each digit as MNIST does.
 
 mod components;
 mod decode;
+mod frames;
 mod ground;
 mod group;
 pub mod ladder;
@@ -159,14 +160,15 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
     Ok(page)
 }
 
-/// Erases from the ink what is not written: printed lines, and the table around the paper. Returns the threshold of what is left.
+/// Erases from the ink what is not written: printed frames and lines, and the table around the paper. Returns the threshold of
+/// what is left.
 fn cleared(ink: &mut GrayImage) -> Result<u8, GlyphError> {
     let mut threshold = threshold::threshold(ink)?;
-    ruling::erase(ink, threshold);
     if table::erase(ink, faint(threshold)) {
         threshold = threshold::threshold(ink)?;
-        ruling::erase(ink, threshold);
     }
+    frames::erase(ink, threshold);
+    ruling::erase(ink, threshold);
     Ok(threshold)
 }
 

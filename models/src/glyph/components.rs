@@ -72,6 +72,11 @@ impl Components {
         runs.filter_map(move |(run, &mark)| (!is_member[mark as usize]).then_some(run))
     }
 
+    /// All runs, each with the mark that it belongs to.
+    pub fn runs(&self) -> impl Iterator<Item = (&Run, usize)> {
+        self.runs.iter().zip(self.marks.iter().map(|&mark| mark as usize))
+    }
+
     /// The runs of the `members`.
     pub fn runs_of(&self, members: &[usize]) -> impl Iterator<Item = &Run> + use<'_> {
         let is_member = self.chosen(members);

@@ -6,6 +6,8 @@ use super::{GlyphError, Rect};
 
 /// A mark with less ink than this part of the largest is a speck.
 const SPECK_AREA: f32 = 0.01;
+/// No stroke of a digit is so many times wider than high: it is a line under digits.
+const LINE_WIDTH: f32 = 8.0;
 /// More marks than this are texture, and would take long to compare.
 const MOST_MARKS: usize = 2000;
 /// A digit is at least this high, as a part of the highest on the picture; lower is a dot, a dash or small print.
@@ -87,8 +89,9 @@ impl Group {
 fn without_specks(marks: &[Component]) -> Vec<usize> {
     let largest = marks.iter().map(|mark| mark.area).max().unwrap_or(0);
     let least = SPECK_AREA * largest as f32;
+    let is_line = |bounds: &Rect| bounds.width as f32 > LINE_WIDTH * bounds.height as f32;
     (0..marks.len())
-        .filter(|&index| marks[index].area as f32 >= least)
+        .filter(|&index| marks[index].area as f32 >= least && !is_line(&marks[index].bounds))
         .collect()
 }
 

@@ -1,24 +1,71 @@
 //! Printed lines go: the squares of a page, the box of a form, the axes of a plot. Strokes that cross them stay whole.
 
-use image::GrayImage;
+use image::{GrayImage, imageops};
+
+use super::Rect;
 
 /// A ruled line runs across this part of the picture.
 const LENGTH: f32 = 0.7;
 /// Lines are thinner than this part of the picture's longer side; at least one pixel.
 const THICKNESS: f32 = 0.012;
+/// The lines of a frame run across this part of it, and are thinner than that part of its shorter side.
+const FRAME_LENGTH: f32 = 0.9;
+const FRAME_THICKNESS: f32 = 0.15;
 /// A lone line is the foot of a 2 or the stem of a 1; printed lines come in numbers.
 const FEWEST: usize = 2;
 
 /// Erases ruled lines from the ink.
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
-    let rows = runs(ink, threshold, Axis::Rows);
-    let columns = runs(ink, threshold, Axis::Columns);
-    if lines(&rows) + lines(&columns) < FEWEST {
-        return;
+    let thickest = (ink.width().max(ink.height()) as f32 * THICKNESS) as usize;
+    let lines = Lines::find(ink, threshold, LENGTH);
+    if lines.n(Axis::Rows) + lines.n(Axis::Columns) >= FEWEST {
+        lines.wipe(ink, threshold, thickest.max(1));
     }
-    let thickest = ((ink.width().max(ink.height()) as f32 * THICKNESS) as usize).max(1);
-    wipe(ink, &rows, thickest, threshold, Axis::Rows);
-    wipe(ink, &columns, thickest, threshold, Axis::Columns);
+}
+
+/// Erases the lines of a frame, which runs along the `bounds`.
+pub fn erase_within(ink: &mut GrayImage, bounds: &Rect, threshold: u8) {
+    let mut frame = imageops::crop_imm(ink, bounds.left, bounds.top, bounds.width, bounds.height).to_image();
+    let thickest = (bounds.width.min(bounds.height) as f32 * FRAME_THICKNESS) as usize;
+    let lines = Lines::find(&frame, threshold, FRAME_LENGTH);
+    if lines.n(Axis::Rows).min(lines.n(Axis::Columns)) >= FEWEST {
+        lines.wipe(&mut frame, threshold, thickest.max(1));
+        imageops::replace(ink, &frame, bounds.left.into(), bounds.top.into());
+    }
+}
+
+/// For each row and column the longest unbroken run of ink, where it is long enough.
+struct Lines {
+    rows: Vec<Option<(usize, usize)>>,
+    columns: Vec<Option<(usize, usize)>>,
+}
+
+impl Lines {
+    /// The lines that run across this part of a picture.
+    fn find(ink: &GrayImage, threshold: u8, part: f32) -> Lines {
+        Lines {
+            rows: runs(ink, threshold, part, Axis::Rows),
+            columns: runs(ink, threshold, part, Axis::Columns),
+        }
+    }
+
+    /// How many lines there are along an axis: neighbouring runs are one.
+    fn n(&self, axis: Axis) -> usize {
+        let runs = match axis {
+            Axis::Rows => &self.rows,
+            Axis::Columns => &self.columns,
+        };
+        let starts = runs
+            .windows(2)
+            .filter(|pair| pair[0].is_none() && pair[1].is_some())
+            .count();
+        starts + usize::from(runs.first().is_some_and(Option::is_some))
+    }
+
+    fn wipe(&self, ink: &mut GrayImage, threshold: u8, thickest: usize) {
+        wipe(ink, &self.rows, thickest, threshold, Axis::Rows);
+        wipe(ink, &self.columns, thickest, threshold, Axis::Columns);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -46,10 +93,10 @@ impl Axis {
     }
 }
 
-/// For each row or column the longest unbroken run of ink, where it is as long as a ruled line.
-fn runs(ink: &GrayImage, threshold: u8, axis: Axis) -> Vec<Option<(usize, usize)>> {
+/// For each row or column the longest unbroken run of ink, where it has this part of the picture's length.
+fn runs(ink: &GrayImage, threshold: u8, part: f32, axis: Axis) -> Vec<Option<(usize, usize)>> {
     let (length, n) = axis.size(ink);
-    let least = ((length as f32 * LENGTH) as usize).max(1);
+    let least = ((length as f32 * part) as usize).max(1);
     let is_ink = |line, along| ink.as_raw()[axis.place(ink, line, along)] >= threshold;
     let longest = |line| {
         let (mut best, mut start) = ((0, 0), 0);
@@ -67,15 +114,6 @@ fn runs(ink: &GrayImage, threshold: u8, axis: Axis) -> Vec<Option<(usize, usize)
     (0..n)
         .map(|line| may_be_ruled(line).then(|| longest(line)).flatten())
         .collect()
-}
-
-/// How many lines there are: neighbouring runs are one.
-fn lines(runs: &[Option<(usize, usize)>]) -> usize {
-    let starts = runs
-        .windows(2)
-        .filter(|pair| pair[0].is_none() && pair[1].is_some())
-        .count();
-    starts + usize::from(runs.first().is_some_and(Option::is_some))
 }
 
 /// Wipes the runs, but where ink goes on beyond the line on both of its sides.

@@ -163,6 +163,22 @@ fn digits_come_line_by_line() {
     assert_eq!(found.largest().unwrap().digit, read(&png(page())).unwrap());
 }
 
+/// Three lines of four fields, as near as on a form, and a digit in every field.
+#[test]
+fn a_form_comes_line_by_line() {
+    let form = GrayImage::from_fn(460, 300, |x, y| {
+        let (column, row) = (x.wrapping_sub(10) % 110, y.wrapping_sub(10) % 90);
+        let frame = column < 3 || column >= 107 || row < 3 || row >= 87;
+        let field = (10..450).contains(&x) && (10..280).contains(&y);
+        let drawn = (4..104).contains(&column) && (4..84).contains(&row);
+        let ink = frame || drawn && seven(0, 255).get_pixel(column - 4, row - 4).0[0] == 0;
+        Luma([if field && ink { 40 } else { 230 }])
+    });
+    let found = read_page(&png(form)).unwrap();
+    let counts: Vec<usize> = found.lines.iter().map(Vec::len).collect();
+    assert_eq!(counts, [4, 4, 4]);
+}
+
 #[test]
 fn every_step_is_shown() {
     let mut names = Vec::new();
