@@ -1,5 +1,5 @@
 # The pipeline as targets. `make demo` and `make test` need nothing prepared.
-.PHONY: help setup demo serve test lint check sanitize test-aarch64 study ablation bench bench-cold bench-serve release-model model-card clean
+.PHONY: help setup demo serve test lint check sanitize test-aarch64 study ablation seeds stress bench bench-cold bench-serve release-model model-card clean
 
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
@@ -42,6 +42,17 @@ ablation: setup ## what each part of the recipe best brings on held-out digits (
 	cargo run -p trainer -- study trainer/ablation.toml --out runs/ablation
 	cargo run -p trainer -- report runs/ablation --table --into docs/training.md
 
+seeds: setup ## the published setting, the same in bf16 and the recipe best over their seeds (hours); writes docs/training.md
+	set -e; for seed in 0 1 2 3; do cargo run -p trainer -- --seed $$seed --runs runs/seeds; done
+	set -e; for seed in 0 1 2; do cargo run -p trainer -- --precision bf16 --seed $$seed --runs runs/bf16-seeds; done
+	set -e; for seed in 0 1 2 3 4; do cargo run -p trainer -- --recipe best --seed $$seed --runs runs/best-seeds; done
+	for name in seeds bf16-seeds best-seeds; do \
+		cargo run -p trainer -- seeds runs/$$name/*/weights.safetensors --marker $$name --into docs/training.md || exit; done
+
+stress: setup ## after `make seeds`: altered digits and none, with Debian's dataset-fashion-mnist; writes docs/training.md
+	cargo run -p trainer -- stress --weights runs/seeds/1/weights.safetensors --weights models/digits.safetensors \
+		--strangers /usr/share/datasets/fashion-mnist --into docs/training.md
+
 bench: setup ## latency and accuracy of every engine, libtorch included; writes benches/results.json and the README's table
 	cargo bench -p trainer
 	cargo bench
@@ -54,11 +65,11 @@ bench-serve: setup ## load and abuse of `infer serve`, beside a Python service; 
 	cargo build --profile bench -p infer
 	cargo run --profile bench -p benches --bin load -- --soak-minutes $(or $(SOAK),1)
 
-release-model: setup ## train with the best recipe on all of MNIST and release the run into models/
+release-model: setup ## train with the best recipe on all of MNIST (about half an hour) and release the run into models/
 	cargo run -p trainer -- --recipe best
 	./scripts/release.sh "runs/$$(ls runs | sort -n | tail -n 1)"
 
-model-card: setup ## measure the released model and write models/README.md
+model-card: setup ## measure the released model and write models/README.md and the README's score
 	cargo run -p benches --bin model-card
 
 clean: ## remove what was built; keeps .deps/, data/ and runs/

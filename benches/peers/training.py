@@ -171,11 +171,14 @@ def write(name, rows, sentence):
 
 
 def cpu():
+    """Its name, and which of the instructions it has that a training may use."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+        facts = dict(map(str.strip, line.split(":", 1)) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    except OSError:
         return "CPU unknown"
+    flags = facts.get("flags", "").split()
+    features = [feature for feature in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if feature in flags]
+    return f"{facts.get('model name', 'CPU unknown')} ({', '.join(features)})"
 
 
 if __name__ == "__main__":

@@ -50,6 +50,19 @@ fn worst_digit(per_digit: [f64; models::CLASSES]) -> String {
     format!("{digit}: {accuracy:.4}")
 }
 
+/// What stands between `<!-- name:start -->` and `<!-- name:end -->` of a document.
+///
+/// # Errors
+/// When the document or its markers are missing.
+pub fn section(document: &Path, name: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(document).with_context(|| document.display().to_string())?;
+    let between = text
+        .split_once(&format!("<!-- {name}:start -->\n"))
+        .and_then(|(_, rest)| rest.split_once(&format!("\n<!-- {name}:end -->")));
+    let (section, _) = between.with_context(|| format!("{} has no markers {name}", document.display()))?;
+    Ok(section.to_owned())
+}
+
 /// Puts `text` between `<!-- name:start -->` and `<!-- name:end -->` of a document.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use models::golden::Golden;
 use models::mnist::{Part, Split};
+use models::weights::Weights;
 use trainer::calibration;
 use trainer::data::Dataset;
 use trainer::net::{self, Net};
@@ -70,7 +71,7 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
     },
-    /// A table of the test digits that networks of several seeds read right
+    /// A table of the test digits that networks read right whose trainings differ in the seed only
     Seeds {
         /// Weights of the networks
         #[arg(required = true, value_name = "FILE")]
@@ -102,7 +103,8 @@ enum Command {
         /// Weights of a network, each a column of the tables
         #[arg(long, value_name = "FILE", required = true)]
         weights: Vec<PathBuf>,
-        /// Folder with other pictures as IDX files, such as Debian's dataset-fashion-mnist
+        /// Folder with other pictures as IDX files, of which the test pictures are shown, such as Debian's
+        /// dataset-fashion-mnist
         #[arg(long, value_name = "DIR")]
         strangers: Option<PathBuf>,
         /// Write the tables between the markers `stress` of this document instead of printing
@@ -164,7 +166,7 @@ fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Res
         tch::set_num_threads(threads.into());
     }
     if !settings.precision.is_fast_on(device) {
-        eprintln!("note: this CPU multiplies bf16 in software, far slower than f32");
+        eprintln!("note: this CPU has no AMX, so that bf16 is likely slower than f32");
     }
     let backend = trainer::train::check(settings, device)?;
     let (train, test) = settings.splits()?;
@@ -221,11 +223,11 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
 
 fn seeds(paths: &[PathBuf], into: Option<&Path>, marker: &str, data: &Path) -> anyhow::Result<()> {
     let device = DeviceChoice::Auto.resolve()?;
-    let mut nets = Vec::new();
-    for path in paths {
-        let weights = read_weights(path)?;
-        nets.push((weights.training.seed, Net::from_weights(&weights, device)));
-    }
+    let read = |path: &PathBuf| Ok((path.display().to_string(), read_weights(path)?));
+    let weights = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    trainer::seeds::check(&weights)?;
+    let net = |(_, weights): &(String, Weights)| (weights.training.seed, Net::from_weights(weights, device));
+    let nets: Vec<_> = weights.iter().map(net).collect();
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
     publish(&trainer::seeds::table(&nets, &test), into, marker)
 }
@@ -266,8 +268,11 @@ fn stress(weights: &[PathBuf], strangers: Option<&Path>, into: Option<&Path>, da
         nets.push((path.display().to_string(), net, weights.training.temperature));
     }
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
-    let strangers = strangers.map(|folder| Split::read(folder, Part::Test)).transpose()?;
-    let strangers = strangers.map(|split| Dataset::new(&split, device));
+    let read = |folder: &Path| -> anyhow::Result<_> {
+        let split = Split::read(folder, Part::Test)?;
+        Ok((folder.display().to_string(), Dataset::new(&split, device)))
+    };
+    let strangers = strangers.map(read).transpose()?;
     let tables = trainer::stress::tables(&nets, &test, strangers.as_ref());
     publish(&tables, into, "stress")
 }

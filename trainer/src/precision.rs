@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
+use crate::native;
+
 /// The kind of what convolutions and the linear layer multiply. Weights are kept and changed in f32, and the statistics of batch
 /// norms and the loss are f32, whichever it is. What lies between the layers is of this kind too. The native pass multiplies in
 /// f32 what is convolved of the picture and in the last layer, which is little.
@@ -12,7 +14,8 @@ pub enum Precision {
     /// 32 bits
     #[default]
     F32,
-    /// 16 bits with the range of f32, which CPUs with AMX or AVX-512 BF16, and GPUs, multiply faster
+    /// 16 bits with the range of f32: faster on CPUs with AMX, slower on other x86 CPUs, also with AVX-512 BF16; else
+    /// unmeasured
     Bf16,
 }
 
@@ -25,24 +28,8 @@ impl Precision {
         }
     }
 
-    /// Whether the device multiplies it in hardware; elsewhere it costs time instead of saving it.
+    /// Whether it is known, or on a GPU hoped, to take no more time than f32.
     pub fn is_fast_on(self, device: Device) -> bool {
-        self == Precision::F32 || device != Device::Cpu || cpu_multiplies_bf16()
+        self == Precision::F32 || device != Device::Cpu || native::is_fast_here(self)
     }
-}
-
-/// Every CPU with AMX for bf16 also has AVX-512 BF16.
-#[cfg(target_arch = "x86_64")]
-fn cpu_multiplies_bf16() -> bool {
-    std::arch::is_x86_feature_detected!("avx512bf16")
-}
-
-#[cfg(target_arch = "aarch64")]
-fn cpu_multiplies_bf16() -> bool {
-    std::arch::is_aarch64_feature_detected!("bf16")
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn cpu_multiplies_bf16() -> bool {
-    false
 }

@@ -48,11 +48,11 @@ impl Progress {
         let threads = tch::get_num_threads();
         eprintln!(
             "training {network}, on {train_digits} digits: recipe {recipe:?}, {optimizer:?}, learning rate {learning_rate}, \
-             batch {batch_size}, epochs {}{epochs}, seed {seed}, device {device:?}, backend {backend:?}, threads {threads}, into {}",
-            if behind > 0 {
-                format!("{} to ", behind + 1)
-            } else {
-                String::new()
+             batch {batch_size}, epochs {}, seed {seed}, device {device:?}, backend {backend:?}, threads {threads}, into {}",
+            match behind {
+                0 => epochs.to_string(),
+                _ if behind < *epochs => format!("{} to {epochs}", behind + 1),
+                _ => format!("{epochs}, all of them behind"),
             },
             run.folder().display()
         );

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use anyhow::ensure;
 use models::CLASSES;
 use models::score::Score;
+use models::weights::{Training, Weights};
 use tch::{Kind, Tensor};
 
 use crate::data::Dataset;
@@ -13,9 +15,51 @@ use crate::train::{EVAL_BATCH, score};
 /// Pixels down and right by which the digits are moved, one after the other, for the row of shifted digits.
 const SHIFTS: [[i64; 2]; 5] = [[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]];
 
-/// A table in Markdown for networks and the seeds they were trained with. Two more rows are no single network: the mean
-/// over the seeds where each network reads a digit at five places and the probabilities are averaged, and one answer of
-/// all networks by their averaged probabilities.
+/// Whether named weights are of one training but for its seed, as far as the files tell.
+///
+/// # Errors
+/// When other settings differ, or a seed is there twice.
+pub fn check(weights: &[(String, Weights)]) -> anyhow::Result<()> {
+    for (index, (name, network)) in weights.iter().enumerate() {
+        for (other, before) in &weights[..index] {
+            for ((setting, found), (_, expected)) in settings(network).iter().zip(settings(before)) {
+                ensure!(
+                    *found == expected,
+                    "{name} has {setting} {found} and {other} {expected}: only the seed may differ"
+                );
+            }
+            let seed = network.training.seed;
+            ensure!(seed != before.training.seed, "{name} and {other} both have seed {seed}");
+        }
+    }
+    Ok(())
+}
+
+/// What decides a training beside the seed, and stands in its weights. The temperature is of no matter for the logits.
+fn settings(weights: &Weights) -> [(&'static str, String); 7] {
+    let Training {
+        recipe,
+        optimizer,
+        learning_rate,
+        batch_size,
+        epochs,
+        train_digits,
+        ..
+    } = &weights.training;
+    [
+        ("network", weights.spec.to_string()),
+        ("recipe", recipe.clone()),
+        ("optimizer", optimizer.clone()),
+        ("learning rate", learning_rate.to_string()),
+        ("batch size", batch_size.to_string()),
+        ("epochs", epochs.to_string()),
+        ("training digits", train_digits.to_string()),
+    ]
+}
+
+/// A table in Markdown for networks and the seeds they were trained with; losses are of the logits as they are. Two
+/// more rows are no single network: the mean over the seeds where each network reads a digit at five places and the
+/// probabilities are averaged, and one answer of all networks by their averaged probabilities.
 pub fn table(nets: &[(u64, Net)], test: &Dataset) -> String {
     let _no_grad = tch::no_grad_guard();
     let logits: Vec<Tensor> = nets
@@ -30,7 +74,9 @@ pub fn table(nets: &[(u64, Net)], test: &Dataset) -> String {
         row(&mut text, &seed.to_string(), score);
     }
     statistics(&mut text, "mean", &scores, mean);
-    statistics(&mut text, "deviation", &scores, deviation);
+    if scores.len() > 1 {
+        statistics(&mut text, "deviation", &scores, deviation);
+    }
     let shifted: Vec<Score> = nets
         .iter()
         .map(|(_, net)| score(&shifted(net, test), &test.labels))
@@ -97,7 +143,54 @@ fn deviation(numbers: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use models::network::NetworkSpec;
+    use tch::Device;
+
     use super::*;
+
+    #[test]
+    fn only_the_seed_may_differ() {
+        #[track_caller]
+        fn check(other: Training, message: Option<&str>) {
+            let weights = |training| {
+                let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
+                net.to_weights(training).unwrap()
+            };
+            let named = [("a".to_owned(), weights(training())), ("b".to_owned(), weights(other))];
+            let found = super::check(&named).err().map(|error| error.to_string());
+            assert_eq!(found.as_deref(), message);
+        }
+        let second = || Training { seed: 1, ..training() };
+        check(second(), None);
+        check(
+            Training {
+                temperature: 0.5,
+                test_loss: 1.0,
+                ..second()
+            },
+            None,
+        );
+        check(
+            Training { epochs: 3, ..second() },
+            Some("b has epochs 3 and a 2: only the seed may differ"),
+        );
+        check(training(), Some("b and a both have seed 0"));
+    }
+
+    fn training() -> Training {
+        Training {
+            recipe: "best".into(),
+            optimizer: "sgd".into(),
+            learning_rate: 0.1,
+            batch_size: 128,
+            epochs: 2,
+            seed: 0,
+            train_digits: 100,
+            test_accuracy: 0.9,
+            test_loss: 0.3,
+            temperature: 1.0,
+        }
+    }
 
     #[test]
     fn mean_and_deviation() {

@@ -90,8 +90,8 @@ pub struct Settings {
     #[arg(long, value_name = "FRACTION", value_parser = up_to_one, default_value_t = half())]
     #[serde(default = "half")]
     pub taught: f64,
-    /// Divides the logits where probabilities are made of them; `trainer temperature` fits it [best: 0.58, fast:
-    /// 0.42]
+    /// Divides the logits where probabilities are made of them; `trainer temperature` fits one, and that of best is
+    /// higher, so that noise makes it less sure [best: 0.58, fast: 0.42]
     #[arg(long, value_name = "T", value_parser = positive)]
     #[arg(default_value_t = 1.0, default_value_ifs([("recipe", "best", "0.58"), ("recipe", "fast", "0.42")]))]
     pub temperature: f64,

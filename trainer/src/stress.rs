@@ -15,19 +15,19 @@ use crate::outliers;
 use crate::train::{self, EVAL_BATCH};
 
 /// Pictures of no digit of each kind; fewer where there are fewer test digits.
-const N_OUTLIERS: usize = 2000;
+const N_OUTLIERS: usize = 10_000;
 
 /// Named networks, each with the temperature of its probabilities.
 pub type Nets = [(String, Net, f64)];
 /// A row's name, and its digits or pictures `[n, 1, 28, 28]`.
-type Case = (&'static str, Tensor);
+type Case = (String, Tensor);
 
 /// Three tables in Markdown: accuracy on altered test digits; how far no digits are told from test digits by the
-/// confidence of the answer; calibration. `strangers` are pictures of no digit that nobody trained on.
-pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&Dataset>) -> String {
+/// confidence of the answer; calibration. `strangers` are pictures of no digit that nobody trained on, and their folder.
+pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&(String, Dataset)>) -> String {
     let _no_grad = tch::no_grad_guard();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut text = header(nets, &["test digits", "accuracy"]);
+    let mut text = header(nets, "accuracy", &["test digits"]);
     for (name, digits) in altered(&test.digits, &mut rng) {
         let cells = nets.iter().map(|(_, net, _)| {
             let labels = test.labels.shallow_clone();
@@ -43,11 +43,12 @@ pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&Dataset>) -> Strin
                 .accuracy()
             )
         });
-        row(&mut text, name, cells);
+        row(&mut text, &name, cells);
     }
     text += &header(
         nets,
-        &["no digits", "area under the ROC curve, share with confidence over 0.5"],
+        "area under the ROC curve, share with confidence over 0.5, highest confidence",
+        &["no digits", "n"],
     );
     let logits = |net: &Net, pictures: &Tensor| net::logits(net, pictures, EVAL_BATCH);
     let sure = nets
@@ -58,11 +59,14 @@ pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&Dataset>) -> Strin
         let cells = nets.iter().zip(&sure).map(|((_, net, temperature), sure)| {
             let unsure = confidences(&logits(net, &pictures), *temperature);
             let over = unsure.iter().filter(|&&confidence| confidence > 0.5).count();
-            format!("{:.4}, {:.4}", area(sure, &unsure), over as f64 / unsure.len() as f64)
+            let share = over as f64 / unsure.len() as f64;
+            let highest = unsure.iter().copied().fold(0.0, f64::max);
+            format!("{:.4}, {share:.4}, {highest:.2}", area(sure, &unsure))
         });
-        row(&mut text, name, cells);
+        let n = pictures.size()[0].to_string();
+        row(&mut text, &name, std::iter::once(n).chain(cells));
     }
-    text += &header(nets, &["test digits", "expected calibration error"]);
+    text += &header(nets, "expected calibration error", &["test digits"]);
     let cells = nets.iter().map(|(_, net, temperature)| {
         let error = calibration::error(&logits(net, &test.digits), &test.labels, *temperature);
         format!("{error:.4}")
@@ -71,9 +75,12 @@ pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&Dataset>) -> Strin
     text
 }
 
-fn header(nets: &Nets, [of, what]: &[&str; 2]) -> String {
-    let names: String = nets.iter().map(|(name, ..)| format!(" {name} |")).collect();
-    format!("\n{what}:\n\n| {of} |{names}\n|---|{}\n", "---:|".repeat(nets.len()))
+/// What a table shows, and its head: columns of its own, and one for each network.
+fn header(nets: &Nets, what: &str, columns: &[&str]) -> String {
+    let names: Vec<&str> = nets.iter().map(|(name, ..)| name.as_str()).collect();
+    let columns = [columns, &names].concat();
+    let numbers = "---:|".repeat(columns.len() - 1);
+    format!("\n{what}:\n\n| {} |\n|---|{numbers}\n", columns.join(" | "))
 }
 
 fn row(text: &mut String, name: &str, cells: impl Iterator<Item = String>) {
@@ -141,11 +148,14 @@ fn altered(digits: &Tensor, rng: &mut ChaCha8Rng) -> Vec<Case> {
     let noise: Vec<f32> = (0..ink.numel()).map(|_| rng.random_range(-0.4..0.4)).collect();
     let noise = Tensor::from_slice(&noise).view_as(&ink).to_device(ink.device());
     cases.push(("with noise up to 0.4", (&ink + noise).clamp(0.0, 1.0)));
-    cases.into_iter().map(|(name, ink)| (name, from_ink(&ink))).collect()
+    cases
+        .into_iter()
+        .map(|(name, ink)| (name.to_owned(), from_ink(&ink)))
+        .collect()
 }
 
 /// Pictures of no digit, kind by kind.
-fn no_digits(test: &Dataset, strangers: Option<&Dataset>, rng: &mut ChaCha8Rng) -> Vec<Case> {
+fn no_digits(test: &Dataset, strangers: Option<&(String, Dataset)>, rng: &mut ChaCha8Rng) -> Vec<Case> {
     let kinds: [(&str, outliers::Kind); 7] = [
         ("noise", outliers::noise),
         ("one grey", outliers::flat),
@@ -156,8 +166,9 @@ fn no_digits(test: &Dataset, strangers: Option<&Dataset>, rng: &mut ChaCha8Rng) 
         ("two digits", outliers::pair),
     ];
     let n = test.len().min(N_OUTLIERS);
-    let drawn = kinds.map(|(name, kind)| (name, outliers::draw(&[kind], test, n, rng)));
-    let strangers = strangers.map(|strangers| ("pictures of --strangers", strangers.digits.shallow_clone()));
+    let drawn = kinds.map(|(name, kind)| (name.to_owned(), outliers::draw(&[kind], test, n, rng)));
+    let strangers =
+        strangers.map(|(folder, strangers)| (format!("pictures in {folder}"), strangers.digits.shallow_clone()));
     drawn.into_iter().chain(strangers).collect()
 }
 

@@ -229,11 +229,36 @@ fn stress_holds_weights_against_each_other() {
         line.split(" | ").map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(row("unaltered").len(), 3);
-    let strangers = row("pictures of --strangers");
+    assert_eq!(row("no digits")[1], "n");
+    assert_eq!(row("noise")[1], "70", "as many as there are test digits");
+    let strangers = row("pictures in .");
     assert!(
-        strangers[1].starts_with("0.5000, "),
+        strangers[2].starts_with("0.5000, "),
         "test digits are as sure as themselves: {strangers:?}"
     );
+}
+
+#[test]
+fn seeds_are_those_of_one_training() {
+    let folder = folder();
+    for flags in [["--seed", "0"], ["--seed", "1"], ["--batch-size", "16"]] {
+        let output = run(folder.path(), &[&["--data", ".", "--epochs", "1"], &flags[..]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let weights = |run: u32| format!("runs/{run}/weights.safetensors");
+    let [first, second, other] = [1, 2, 3].map(weights);
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let output = run(folder.path(), &[&["seeds", "--data", "."], arguments].concat());
+        let stdout = text(&output.stdout);
+        assert!(output.status.success() && !stdout.contains("NaN"), "{stdout}");
+        let name = |line: &str| line.split(" | ").next().unwrap().trim_start_matches("| ").to_owned();
+        stdout.lines().skip(2).map(name).collect()
+    };
+    let rows = ["0", "1", "mean", "deviation", "mean, five places", "all together"];
+    assert_eq!(names(&[&first, &second]), rows);
+    assert_eq!(names(&[&first]), ["0", "mean", "mean, five places", "all together"]);
+    fails(folder.path(), &["seeds", &first, &first], 1, "both have seed 0");
+    fails(folder.path(), &["seeds", &first, &other], 1, "batch size 16");
 }
 
 #[cfg(unix)]
@@ -288,6 +313,8 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     let resumed = run(folder.path(), &["--resume", "runs/2"]);
     assert!(resumed.status.success(), "{}", text(&resumed.stderr));
     same_run(&folder.path().join("runs/1"), &folder.path().join("runs/2"));
+    let finished = run(folder.path(), &["--resume", "runs/2"]);
+    assert!(text(&finished.stderr).contains("epochs 6, all of them behind"));
 
     fails(folder.path(), &["--resume", "runs/3"], 1, "runs/3 holds no run");
     fails(

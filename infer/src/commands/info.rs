@@ -80,7 +80,7 @@ fn contract_lines(contract: &Contract) -> Vec<Line> {
         training.seed
     );
     let reached = format!(
-        "{} on the test digits, loss {:.4}",
+        "{} on the test digits, loss {:.4} at temperature 1",
         percent(training.test_accuracy),
         training.test_loss
     );
@@ -92,6 +92,7 @@ fn contract_lines(contract: &Contract) -> Vec<Line> {
         ("network", network),
         ("training", trained),
         ("accuracy", reached),
+        ("temperature", training.temperature.to_string()),
         ("weights", format!("sha-256 {}", contract.weights_sha256)),
     ]
 }

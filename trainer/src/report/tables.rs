@@ -89,6 +89,7 @@ pub fn digits(experiment: &Experiment, published: &[Published]) -> Table {
 pub fn comparison(experiments: &[Experiment]) -> Table {
     let mut rows = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut seeds = 0;
     let first = experiments
         .iter()
         .flat_map(|experiment| &experiment.configurations)
@@ -98,6 +99,7 @@ pub fn comparison(experiments: &[Experiment]) -> Table {
             if !seen.insert(&configuration.name) {
                 continue;
             }
+            seeds = seeds.max(configuration.runs.len());
             let row = [
                 described(experiment, configuration),
                 configuration.runs.len().to_string(),
@@ -110,10 +112,15 @@ pub fn comparison(experiments: &[Experiment]) -> Table {
         }
     }
     Table {
-        caption: "Test digits, or those held out, after the last epoch: mean ± standard deviation over the seeds, and the mean \
-            difference to the first row, paired over the seeds, ± half of its 95 % interval. One that does not leave out 0 is \
-            not decided."
-            .into(),
+        caption: match seeds {
+            0 | 1 => "Test digits, or those held out, after the last epoch, and the difference to the first row. One seed has \
+                no spread, so that no difference has an interval."
+                .into(),
+            _ => "Test digits, or those held out, after the last epoch: mean ± standard deviation over the seeds, and the mean \
+                difference to the first row, paired over the seeds, ± half of its 95 % interval. One that does not leave out 0 \
+                is not decided."
+                .into(),
+        },
         head: ["configuration", "seeds", "accuracy", "difference", "loss", "difference"].map(String::from).into(),
         rows,
     }
