@@ -17,10 +17,12 @@ use std::thread;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use infer::Classifier;
 use infer::engine::{EngineKind, KernelKind};
-use models::onnx;
+use models::{glyph, onnx};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Which model.
 #[derive(clap::Args)]
@@ -51,7 +53,7 @@ pub struct EngineArgs {
 /// How many threads.
 #[derive(clap::Args)]
 pub struct ThreadArgs {
-    /// Threads of the engine [default: one per core]
+    /// Threads of the engine, and of all that is done side by side [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 }
@@ -104,7 +106,10 @@ impl EngineArgs {
         let classifier = match self.kernels {
             None => Classifier::open(self.engine, bytes, threads),
             Some(kernels) if self.engine == EngineKind::Native => Classifier::open_native(bytes, threads, kernels),
-            Some(_) => bail!("--kernels are those of the native engine, not of {}", self.engine),
+            Some(_) => bail!(UsageError(format!(
+                "--kernels are those of the native engine, not of {}",
+                self.engine
+            ))),
         };
         classifier.map_err(|error| match error.is_missing() {
             true => error.into(),
@@ -121,6 +126,32 @@ impl ThreadArgs {
             None => thread::available_parallelism().map_or(1, usize::from),
         }
     }
+
+    /// The threads that decode pictures side by side.
+    pub fn pool(&self) -> anyhow::Result<ThreadPool> {
+        Ok(ThreadPoolBuilder::new().num_threads(self.get()).build()?)
+    }
+}
+
+/// A command line that is wrong in a way which clap does not see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// A number that is finite.
+pub fn finite(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number: &f32| number.is_finite());
+    number.ok_or_else(|| "a finite number is wanted".to_owned())
+}
+
+/// Where a PNG is written.
+pub fn png_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        let is_png = path.extension().is_some_and(|name| name.eq_ignore_ascii_case("png"));
+        is_png
+            .then_some(path)
+            .ok_or("a PNG is written, whose name must end in .png")
+    })
 }
 
 /// Reads a regular file of at most `max` bytes; never waits on a pipe.
@@ -142,6 +173,15 @@ pub fn read_file(path: &Path, max: u64) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The bytes of a picture, or of standard input, as far as they are decoded: one byte more is too many.
+pub fn read_picture(path: &Path) -> io::Result<Vec<u8>> {
+    let max = glyph::MAX_FILE_BYTES as u64;
+    match path == Path::new("-") {
+        true => read_up_to(io::stdin(), max),
+        false => read_up_to(File::open(path)?, max),
+    }
+}
+
 /// Reads to the end, but no further than one byte over `max`.
 pub fn read_up_to(reader: impl Read, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -161,4 +201,15 @@ pub fn percent(fraction: f64) -> String {
         return "-".to_owned();
     }
     format!("{:.2} %", 100.0 * fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_threads_decode_than_are_allowed() {
+        let pool = ThreadArgs { threads: Some(3) }.pool().unwrap();
+        assert_eq!(pool.current_num_threads(), 3);
+    }
 }

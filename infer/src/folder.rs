@@ -1,5 +1,6 @@
 //! Labelled pictures in a folder, and how well they were read: pure counting over [`Outcome`]s.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,11 @@ use models::CLASSES;
 use models::score::{Score, wilson};
 
 use crate::Reading;
+
+/// Names of the pictures that are looked for in a folder.
+const EXTENSIONS: [&str; 12] = [
+    "png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "pbm", "pgm", "ppm", "pnm",
+];
 
 /// A picture and what stands on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +28,14 @@ pub struct Labelled {
 /// sub-folder a digit (and `none`), by name.
 ///
 /// # Errors
-/// When there is neither, the table has no such columns, or nothing is labelled.
+/// When there is neither, nothing is labelled, the table has no such columns, or a row of it names no file or no digits.
 pub fn labelled(folder: &Path) -> io::Result<Vec<Labelled>> {
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(io::Error::other("not a folder"));
+    }
     let table = folder.join("labels.csv");
-    let found = match table.exists() {
-        true => from_table(folder, &table)?,
+    let found = match table.is_file() {
+        true => from_table(folder, &table).map_err(|error| io::Error::other(format!("labels.csv: {error}")))?,
         false => from_folders(folder)?,
     };
     if found.is_empty() {
@@ -37,22 +46,48 @@ pub fn labelled(folder: &Path) -> io::Result<Vec<Labelled>> {
     Ok(found)
 }
 
+/// Whether the file's name is that of a picture.
+pub fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()))
+}
+
 fn from_table(folder: &Path, table: &Path) -> io::Result<Vec<Labelled>> {
-    let mut reader = csv::Reader::from_path(table)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(table)?;
     let headers = reader.headers()?.clone();
     let column = |name: &str| {
-        let found = headers.iter().position(|header| header == name);
-        found.ok_or_else(|| io::Error::other(format!("labels.csv has no column {name}")))
-    };
-    let (path, label) = (column("path")?, column("label")?);
-    let row = |record: csv::Result<csv::StringRecord>| {
-        let record = record?;
-        Ok(Labelled {
-            path: folder.join(&record[path]),
-            label: Some(record[label].to_owned()).filter(|label| label != "none"),
+        let found = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
+        found.ok_or_else(|| {
+            let found: Vec<_> = headers.iter().collect();
+            io::Error::other(format!(
+                "there is no column {name} among {found:?}: commas separate columns"
+            ))
         })
     };
-    reader.records().map(row).collect()
+    let (path, label) = (column("path")?, column("label")?);
+    let row = |(record, line): (csv::Result<csv::StringRecord>, usize)| {
+        let record = record?;
+        from_row(folder, &record[path], &record[label])
+            .map_err(|problem| io::Error::other(format!("line {line}: {problem}")))
+    };
+    reader.records().zip(2..).map(row).collect()
+}
+
+fn from_row(folder: &Path, path: &str, label: &str) -> Result<Labelled, String> {
+    match fs::metadata(folder.join(path)) {
+        Ok(data) if data.is_file() => {}
+        Ok(_) => return Err(format!("{path:?} is not a file")),
+        Err(error) => return Err(format!("{path:?}: {error}")),
+    }
+    // Spaces part the lines of a page, where it has several.
+    let digits: String = label.split_whitespace().collect();
+    if digits.is_empty() || digits != "none" && !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("the label {label:?} is neither digits nor none"));
+    }
+    Ok(Labelled {
+        path: folder.join(path),
+        label: Some(digits).filter(|digits| digits != "none"),
+    })
 }
 
 fn from_folders(folder: &Path) -> io::Result<Vec<Labelled>> {
@@ -65,7 +100,9 @@ fn from_folders(folder: &Path) -> io::Result<Vec<Labelled>> {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let label = Some(name.clone()).filter(|name| name != "none");
-            found.extend(path.is_file().then_some(Labelled { path, label }));
+            if is_picture(&path) && path.is_file() {
+                found.push(Labelled { path, label });
+            }
         }
     }
     found.sort();
@@ -100,6 +137,11 @@ impl Outcome {
     /// Whether exactly the digits that stand there were read.
     pub fn is_right(&self) -> bool {
         self.label.as_ref() == Some(&self.text)
+    }
+
+    /// Whether digits were read, none of them with less evidence than `reject`.
+    pub fn is_answered(&self, reject: f32) -> bool {
+        self.evidence >= reject && !self.text.is_empty()
     }
 }
 
@@ -139,7 +181,7 @@ impl Outcomes {
     /// The counts with a threshold.
     pub fn refusing(&self, reject: f32) -> Refusing {
         let count = |test: &dyn Fn(&Outcome) -> bool| self.0.iter().filter(|outcome| test(outcome)).count() as u32;
-        let answered = |outcome: &Outcome| outcome.evidence >= reject && !outcome.text.is_empty();
+        let answered = |outcome: &Outcome| outcome.is_answered(reject);
         Refusing {
             reject,
             digits: count(&|outcome| outcome.label.is_some()),
@@ -296,21 +338,48 @@ mod tests {
     #[test]
     fn labels_come_from_a_table_or_from_folders() {
         let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         assert!(labelled(folder.path()).is_err());
-        std::fs::create_dir(folder.path().join("7")).unwrap();
-        std::fs::write(folder.path().join("7/a.png"), b"").unwrap();
+        fs::create_dir(folder.path().join("7")).unwrap();
+        for name in ["7/a.PNG", "7/Thumbs.db", "7/.DS_Store", "b.png", "c.png"] {
+            write(name, "");
+        }
         let found = labelled(folder.path()).unwrap();
         assert_eq!((found.len(), found[0].label.as_deref()), (1, Some("7")));
-        std::fs::write(
-            folder.path().join("labels.csv"),
-            "note,path,label\n,b.png,none\n,c.png,12\n",
-        )
-        .unwrap();
+        write("labels.csv", "note,Path, LABEL\n,b.png, none\n,c.png,314 27\n");
         let found = labelled(folder.path()).unwrap();
         assert_eq!(
             (found[0].label.as_deref(), found[1].label.as_deref()),
-            (None, Some("12"))
+            (None, Some("31427"))
         );
         assert!(found[1].path.ends_with("c.png"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_table_is_told_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.png"), b"").unwrap();
+        let table = folder.path().join("labels.csv");
+        for (text, problem) in [
+            (
+                "path;label\na.png;4\n",
+                r#"labels.csv: there is no column path among ["path;label"]"#,
+            ),
+            (
+                "path,label\na.png,4\na.png,four\n",
+                r#"labels.csv: line 3: the label "four" is neither"#,
+            ),
+            ("path,label\na.png,\n", r#"line 2: the label "" is neither"#),
+            (
+                "path,label\r\na.png,4\r\nb.png,4\r\n",
+                r#"line 3: "b.png": No such file"#,
+            ),
+            ("path,label\n.,4\n", r#"line 2: "." is not a file"#),
+        ] {
+            fs::write(&table, text).unwrap();
+            let error = labelled(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+        assert_eq!(labelled(&table).unwrap_err().to_string(), "not a folder");
     }
 }

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "serve")]
 use commands::serve;
-use commands::{classify, doctor, eval, info, verify};
+use commands::{UsageError, classify, doctor, eval, info, verify};
 
 /// Name the digit in a picture
 #[derive(Parser)]
@@ -56,7 +56,10 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+            match error.is::<UsageError>() {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }

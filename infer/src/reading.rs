@@ -79,6 +79,19 @@ impl Reading {
         )
     }
 
+    /// The reading with nothing but its largest digit; as it is where all were refused.
+    pub fn single(self) -> Reading {
+        if self.reason.is_some() {
+            return self;
+        }
+        let digits = self.lines.into_iter().flatten().filter(|answer| !answer.refused);
+        let largest = digits.max_by_key(|answer| u64::from(answer.bounds.width) * u64::from(answer.bounds.height));
+        Reading {
+            lines: vec![largest.into_iter().collect()],
+            reason: None,
+        }
+    }
+
     /// The object that docs/json.md describes, without `file`.
     pub fn to_json(&self) -> Map<String, Value> {
         let digits: Vec<Value> = self.digits().map(Answer::to_json).collect();
@@ -192,6 +205,16 @@ mod tests {
         let found = reading(&[&[(2, 9.0), (0, 8.0)], &[(7, 9.0)]]);
         assert_eq!((found.text().as_str(), found.reason), ("20\n7", None));
         assert_eq!(reading(&[&[(2, 9.0), (0, 1.0), (4, 7.0)]]).text(), "2?4");
+    }
+
+    #[test]
+    fn the_largest_digit_is_none_that_was_refused() {
+        let mut found = reading(&[&[(2, 1.0), (7, 9.0)], &[(4, 9.0)]]);
+        found.lines[0][0].bounds.width = 30;
+        found.lines[0][1].bounds.width = 20;
+        assert_eq!(found.single().text(), "7");
+        let refused = reading(&[&[(2, 1.0), (7, 2.0)]]).single();
+        assert_eq!((refused.lines[0].len(), refused.reason.is_some()), (2, true));
     }
 
     #[test]

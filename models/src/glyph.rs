@@ -92,14 +92,6 @@ pub struct Glyph {
 }
 
 impl Page {
-    /// The page with nothing but its largest digit.
-    pub fn single(self) -> Page {
-        let largest = self.largest().cloned();
-        Page {
-            lines: vec![largest.into_iter().collect()],
-        }
-    }
-
     /// The digit with the largest box.
     pub fn largest(&self) -> Option<&Glyph> {
         self.lines.iter().flatten().max_by_key(|glyph| glyph.bounds.area())

@@ -11,24 +11,27 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
-use infer::glyph::{GlyphError, Page};
+use infer::glyph::GlyphError;
 use infer::{Classifier, REJECT, Reading};
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
-pub use self::pictures::page;
+use self::pictures::page;
 use self::table::Table;
-use super::{EngineArgs, Format, progress};
+use super::{EngineArgs, Format, UsageError, finite, png_path, progress, read_picture};
 
 /// Read the digits in each picture: PNG, JPEG, GIF, BMP, WebP, TIFF or PNM
+///
+/// A picture takes up to 200 MB of memory, and as many are read at a time as there are --threads.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, folders of pictures, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Read one digit a picture, the largest
+    /// Read one digit a picture, the largest that is not refused
     #[arg(long)]
     single: bool,
-    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true, help = format!(
+    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true, value_parser = finite, help = format!(
         "Evidence below which there is no digit; a lower number refuses less [default: {REJECT}, and none for foreign models]"
     ))]
     reject: Option<f32>,
@@ -39,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     debug_dir: Option<PathBuf>,
     /// Write a copy of the one picture with boxes and digits drawn into it
-    #[arg(long, value_name = "PNG")]
+    #[arg(long, value_name = "PNG", value_parser = png_path())]
     annotate: Option<PathBuf>,
     /// How the answers are printed; docs/json.md has the schema
     #[arg(long, value_enum, default_value = "text")]
@@ -54,28 +57,25 @@ const BATCH: usize = 64;
 const MANY: usize = 100;
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.check()?;
     let mut failures = Failures::default();
     let files = failures.pictures(&args.files);
-    if args.annotate.is_some() && files.len() != 1 {
-        bail!("--annotate takes one picture, and {} are named", files.len());
-    }
-    if args.annotate.is_some() && files[0] == Path::new("-") {
-        bail!("--annotate takes a file, and no standard input");
-    }
     if let Some(folder) = &args.debug_dir {
         fs::create_dir_all(folder).with_context(|| format!("--debug-dir {}", folder.display()))?;
     }
     let mut classifier = args.engine.classifier()?;
+    // One picture needs no other threads.
+    let pool = (files.len() > 1).then(|| args.engine.threads.pool()).transpose()?;
     let bar = match files.len() {
         MANY.. => progress(files.len()),
         _ => ProgressBar::hidden(),
     };
     let mut table = Table::new(args.format, args.show, &files)?;
     for files in files.chunks(BATCH) {
-        let readings = read(args, &mut classifier, files)?;
+        let read = read(args, &mut classifier, pool.as_ref(), files)?;
         bar.suspend(|| {
-            let mut rows = files.iter().zip(readings);
-            rows.try_for_each(|(file, reading)| failures.print(args, &mut table, file, reading))
+            let mut rows = files.iter().zip(read);
+            rows.try_for_each(|(file, read)| failures.print(args, &mut table, file, read))
         })?;
         bar.inc(files.len() as u64);
     }
@@ -83,23 +83,63 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(failures.exit_code())
 }
 
+impl Args {
+    /// A copy is made of one picture, and not in its place.
+    fn check(&self) -> anyhow::Result<()> {
+        let Some(copy) = &self.annotate else { return Ok(()) };
+        let problem = match &self.files[..] {
+            [file] if file.is_dir() => "takes a picture, and no folder",
+            [file] if is_same(file, copy) => "would overwrite the picture itself: name another file",
+            [_] => return Ok(()),
+            _ => "takes one picture, and several are named",
+        };
+        bail!(UsageError(format!("--annotate {problem}")))
+    }
+}
+
+/// Whether both paths lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let files = [one, other].map(|path| path.canonicalize().ok());
+    files[0].is_some() && files[0] == files[1]
+}
+
+/// What is read in a file, and its bytes where a copy is made of them.
+struct Read {
+    reading: anyhow::Result<Reading>,
+    bytes: Option<Vec<u8>>,
+}
+
 /// What is read in each file.
-fn read(args: &Args, classifier: &mut Classifier, files: &[PathBuf]) -> anyhow::Result<Vec<anyhow::Result<Reading>>> {
-    let page = |file: &PathBuf| {
-        let page = page(file, args.debug_dir.as_deref())?;
-        Ok(if args.single { page.single() } else { page })
+fn read(
+    args: &Args,
+    classifier: &mut Classifier,
+    pool: Option<&ThreadPool>,
+    files: &[PathBuf],
+) -> anyhow::Result<Vec<Read>> {
+    let page = |file: &PathBuf| match read_picture(file) {
+        Ok(bytes) => {
+            let page = page(&bytes, file, args.debug_dir.as_deref());
+            (page, args.annotate.is_some().then_some(bytes))
+        }
+        Err(error) => (Err(error.into()), None),
     };
-    let pages: Vec<anyhow::Result<Page>> = match files {
-        [file] => vec![page(file)], // starts no threads
-        files => files.par_iter().map(page).collect(),
+    let pages: Vec<_> = match pool {
+        None => files.iter().map(page).collect(),
+        Some(pool) => pool.install(|| files.par_iter().map(page).collect()),
     };
     let reject = args.reject.unwrap_or(classifier.reject());
-    let mut readings = classifier.read_all(pages.iter().flatten(), reject)?.into_iter();
-    let reading = |page: anyhow::Result<Page>| match page {
-        Ok(_) => Ok(readings.next().expect("there is a reading for every page")),
-        Err(error) => no_digit(error),
-    };
-    Ok(pages.into_iter().map(reading).collect())
+    let found = pages.iter().flat_map(|(page, _)| page);
+    let mut readings = classifier.read_all(found, reject)?.into_iter();
+    let mut reading = || readings.next().expect("there is a reading for every page");
+    let read = pages.into_iter().map(|(page, bytes)| Read {
+        reading: match page {
+            Ok(_) if args.single => Ok(reading().single()),
+            Ok(_) => Ok(reading()),
+            Err(error) => no_digit(error),
+        },
+        bytes,
+    });
+    Ok(read.collect())
 }
 
 /// A picture without a digit is an answer, and no failure.
@@ -123,38 +163,35 @@ impl Failures {
         for path in paths {
             match pictures::pictures(path) {
                 Ok(pictures) => found.extend(pictures),
-                Err(error) => self.add(path, &error),
+                Err(error) => self.add(path, &error.to_string()),
             }
         }
         found
     }
 
     /// Prints an answer and draws it; or says why there is none.
-    fn print(
-        &mut self,
-        args: &Args,
-        table: &mut Table,
-        file: &Path,
-        reading: anyhow::Result<Reading>,
-    ) -> anyhow::Result<()> {
-        let reading = match reading {
+    fn print(&mut self, args: &Args, table: &mut Table, file: &Path, read: Read) -> anyhow::Result<()> {
+        let reading = match read.reading {
             Ok(reading) => reading,
             Err(error) => {
-                self.add(file, &error);
-                return Ok(table.unreadable(file, &error)?);
+                let error = format!("{error:#}");
+                // What decoders say may end a line.
+                let error = error.trim_end();
+                self.add(file, error);
+                return Ok(table.unreadable(file, error)?);
             }
         };
         self.without_digit += usize::from(reading.reason.is_some());
         table.row(file, &reading)?;
-        match &args.annotate {
-            Some(path) => annotate::annotate(&pictures::bytes(file)?, &reading, path),
-            None => Ok(()),
+        match (&args.annotate, read.bytes) {
+            (Some(path), Some(bytes)) => annotate::annotate(&bytes, &reading, path),
+            _ => Ok(()),
         }
     }
 
-    fn add(&mut self, file: &Path, error: &anyhow::Error) {
+    fn add(&mut self, file: &Path, error: &str) {
         self.unreadable += 1;
-        let _ = writeln!(io::stderr(), "error: {}: {error:#}", file.display());
+        let _ = writeln!(io::stderr(), "error: {}: {error}", file.display());
     }
 
     fn exit_code(&self) -> ExitCode {

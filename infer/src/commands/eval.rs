@@ -13,22 +13,25 @@ use models::mnist::{Part, Split};
 use models::score::Score;
 use serde_json::json;
 
-use super::{EngineArgs, Format, percent, progress};
+use super::{EngineArgs, Format, finite, percent, png_path, progress};
 
 /// Read MNIST's test digits, or labelled pictures, and say how many were read right
+///
+/// A picture takes up to 200 MB of memory, and as many are read at a time as there are --threads.
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder of MNIST's IDX files, plain or as .gz
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
-    /// Instead read the labelled pictures in this folder: labels.csv with the columns path and label, or a sub-folder a digit
+    /// Instead read the labelled pictures in this folder: labels.csv with the columns path and label (digits, or none), or a
+    /// sub-folder a digit, and one called none
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Evidence below which there is no digit, in a folder [default: as classify]
-    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true, value_parser = finite)]
     reject: Option<f32>,
     /// Draw the misread test digits into this picture, above each its label and in red what it was read as
-    #[arg(long, value_name = "FILE.png", conflicts_with = "folder")]
+    #[arg(long, value_name = "FILE.png", conflicts_with = "folder", value_parser = png_path())]
     misread: Option<PathBuf>,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
@@ -43,15 +46,12 @@ const BATCH: usize = 256;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut classifier = args.engine.classifier()?;
     if let Some(folder) = &args.folder {
-        let report = folder::Report {
-            folder: folder.display().to_string(),
-            outcomes: folder::read(&mut classifier, folder)?,
-            reject: args.reject.unwrap_or(classifier.reject()),
-        };
+        let reject = args.reject.unwrap_or(classifier.reject());
+        let report = folder::read(&mut classifier, &args.engine.threads.pool()?, folder, reject)?;
         return print(match args.format {
             Format::Text => report.text(),
             Format::Json => format!("{}\n", report.json()),
-            Format::Csv => report.csv(),
+            Format::Csv => report.csv()?,
         });
     }
     let split = Split::read(&args.data, Part::Test)?;

@@ -11,7 +11,7 @@ use infer::serve::{App, Settings, listen};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::EngineArgs;
+use super::{EngineArgs, finite};
 
 /// Serve a page to draw digits on, pictures at /classify, the Open Inference Protocol at /v2, and metrics
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ pub struct Args {
     /// Microseconds that a request waits for others to go through the engine with; at 0 those go together that wait already
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     max_delay: u32,
-    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true, help = format!(
+    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true, value_parser = finite, help = format!(
         "Evidence below which there is no digit; a lower number refuses less [default: {REJECT}, and none for foreign models]"
     ))]
     reject: Option<f32>,

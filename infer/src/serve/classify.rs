@@ -30,7 +30,7 @@ const LARGE: u64 = 2_000_000;
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Asked {
-    /// Only the largest digit.
+    /// Only the largest digit that is not refused.
     single: bool,
     /// Also the 28x28 pixels that the network sees.
     pixels: bool,
@@ -54,7 +54,7 @@ pub async fn classify(
     // The body goes with the work, so that its memory is counted until it is free.
     let work = move || {
         let _body = body;
-        read(&picture, asked)
+        read(&picture)
     };
     let work = match pixels {
         Some(..=TINY) => work(),
@@ -73,8 +73,10 @@ pub async fn classify(
         Ok(page) => answer(&app, page, &mut timing).await?,
         Err(reason) if reason.is_no_digit() => Reading::none(&reason),
         Err(error @ GlyphError::TooLarge) => return Err(Refusal::PictureTooLarge(error.to_string())),
-        Err(error) => return Err(Refusal::Unsupported(error.to_string())),
+        // What decoders say may end a line.
+        Err(error) => return Err(Refusal::Unsupported(error.to_string().trim_end().to_owned())),
     };
+    let reading = if asked.single { reading.single() } else { reading };
     app.0.metrics.timed(&timing);
     let mut object = reading.to_json();
     if asked.pixels {
@@ -110,7 +112,7 @@ struct Work {
     stages: Vec<(Stage, std::time::Duration)>,
 }
 
-fn read(picture: &[u8], asked: Asked) -> Work {
+fn read(picture: &[u8]) -> Work {
     let start = Instant::now();
     let mut decoded = None;
     let page = glyph::read_watched(picture, &mut |step, _| {
@@ -123,7 +125,6 @@ fn read(picture: &[u8], asked: Asked) -> Work {
         Some(decoded) => vec![(Stage::Decode, decoded), (Stage::Find, whole - decoded)],
         None => vec![(Stage::Decode, whole)],
     };
-    let page = page.map(|page| if asked.single { page.single() } else { page });
     Work { page, stages }
 }
 

@@ -1,16 +1,17 @@
 //! The command as a user runs it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Cursor};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use image::{GrayImage, ImageFormat, imageops};
 use infer::engine::EngineKind;
 use models::GOLDEN;
 use models::golden::Golden;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::is_here;
+use crate::{is_here, skipped};
 
 /// The program.
 pub const INFER: &str = env!("CARGO_BIN_EXE_infer");
@@ -72,6 +73,15 @@ fn usage_errors_exit_with_2() {
     check(&infer(["classify"]), 2, "<FILE>");
     check(&infer(["classify", "--engine", "steam", "x.png"]), 2, "tract");
     check(&infer(["eval", "--threads", "0"]), 2, "--threads");
+    for number in ["nan", "inf", "-inf", "much"] {
+        for command in ["classify", "eval", "serve"] {
+            let output = infer([command, &format!("--reject={number}")]);
+            check(&output, 2, "a finite number is wanted");
+        }
+    }
+    let kernels = ["classify", "--engine", "tract", "--kernels", "plain", "x.png"];
+    check(&infer(kernels), 2, "--kernels are those of the native engine");
+    check(&infer(["eval", "--misread", "sheet.jpg"]), 2, "must end in .png");
 }
 
 #[test]
@@ -181,6 +191,42 @@ fn an_unreadable_file_has_a_row_like_every_other() {
 }
 
 #[test]
+fn a_truncated_picture_is_told_on_one_line() {
+    let whole = encoded(&GrayImage::new(200, 200), ImageFormat::Jpeg);
+    let folder = folder(&[("broken.jpg", &whole[..100])]);
+    let classify = |format: &str| infer([Path::new("classify"), Path::new(format), folder.path()]);
+    let text = classify("--format=text");
+    check(&text, 1, "not a readable picture");
+    assert_eq!((stdout(&text), stderr(&text).lines().count()), ("", 1));
+    let json: Value = serde_json::from_slice(&classify("--format=json").stdout).unwrap();
+    let error = json["error"].as_str().unwrap();
+    assert_eq!(error, error.trim());
+    assert_eq!(stdout(&classify("--format=csv")).lines().count(), 2);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_folder_is_read_as_far_as_it_can_be() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let closed = folder.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::copy(sample(3), closed.join("3.png")).unwrap();
+    std::fs::copy(sample(4), folder.path().join("d.png")).unwrap();
+    symlink("gone", folder.path().join("e.png")).unwrap();
+    let classify = || infer([Path::new("classify"), folder.path()]);
+    check(&classify(), 1, "d.png  ");
+    check(&classify(), 1, "e.png: No such file");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o000)).unwrap();
+    if std::fs::read_dir(&closed).is_ok() {
+        return skipped("a folder without permissions: root reads it");
+    }
+    check(&classify(), 1, "d.png  ");
+    check(&classify(), 1, "closed: Permission denied");
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
 fn a_blank_picture_exits_with_3() {
     let folder = folder(&[("blank.pgm", &blank())]);
     check(&infer([Path::new("classify"), folder.path()]), 3, "no digit found");
@@ -188,15 +234,51 @@ fn a_blank_picture_exits_with_3() {
 
 /// `20` above `7`, from the samples.
 pub fn page() -> Vec<u8> {
-    let mut page = image::GrayImage::from_pixel(400, 400, image::Luma([255]));
+    let mut page = GrayImage::from_pixel(400, 400, image::Luma([255]));
     for (digit, x, y) in [(2, 40, 30), (0, 200, 40), (7, 50, 220)] {
-        let one = image::open(sample(digit)).unwrap().into_luma8();
-        let one = image::imageops::resize(&one, 140, 140, image::imageops::FilterType::Triangle);
-        image::imageops::replace(&mut page, &one, x, y);
+        paste(&mut page, digit, x, y);
     }
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    page.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    encoded(&page, ImageFormat::Png)
+}
+
+/// A large cross, which is refused, and a smaller 7 on its right.
+pub fn cross_and_seven() -> Vec<u8> {
+    let mut page = GrayImage::from_pixel(700, 300, image::Luma([255]));
+    let dot = GrayImage::new(18, 18);
+    for step in 0..220 {
+        imageops::replace(&mut page, &dot, 30 + step, 30 + step);
+        imageops::replace(&mut page, &dot, 250 - step, 30 + step);
+    }
+    paste(&mut page, 7, 420, 90);
+    encoded(&page, ImageFormat::Png)
+}
+
+fn paste(page: &mut GrayImage, digit: u8, x: i64, y: i64) {
+    let one = image::open(sample(digit)).unwrap().into_luma8();
+    let one = imageops::resize(&one, 140, 140, imageops::FilterType::Triangle);
+    imageops::replace(page, &one, x, y);
+}
+
+fn encoded(picture: &GrayImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
+}
+
+#[test]
+fn what_is_refused_beside_a_digit_is_told_and_hides_none() {
+    let folder = folder(&[("page.png", &cross_and_seven())]);
+    let classify = |flags: &[&str]| {
+        let flags = ["classify"].iter().chain(flags).map(Path::new);
+        infer(flags.chain([folder.path()]))
+    };
+    let json = |flags: &[&str]| -> Value { serde_json::from_slice(&classify(flags).stdout).unwrap() };
+    check(&classify(&[]), 0, "page.png  ?7\n");
+    let all = json(&["--format=json"]);
+    assert_eq!((&all["text"], &all["digit"]), (&Value::from("?7"), &Value::from(7)));
+    assert_eq!(all["refused"].as_array().map(Vec::len), Some(1));
+    check(&classify(&["--single"]), 0, "page.png      7  ");
+    assert_eq!(json(&["--single", "--format=json"])["text"], "7");
 }
 
 #[test]
@@ -257,17 +339,61 @@ fn annotates_and_saves_every_step() {
     let red = |pixel: &&image::Rgb<u8>| pixel.0[0] > 200 && pixel.0[1] < 100;
     assert!(annotated.pixels().filter(red).count() > 500);
     let saved = steps.join(picture.strip_prefix("/").unwrap_or(&picture));
-    let mut names: Vec<_> = std::fs::read_dir(saved)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    names.sort();
-    assert_eq!(names.first().unwrap(), "01-grey.png");
-    assert_eq!(names.len(), 7);
-    check(&classify(&[&picture, &picture]), 1, "--annotate takes one picture");
-    check(&classify(&[Path::new("-")]), 1, "--annotate takes a file");
+    let names = || {
+        let entries = std::fs::read_dir(&saved).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names().first().unwrap(), "01-grey.png");
+    let of_three = names().len();
+    std::fs::copy(sample(7), &picture).unwrap();
+    check(&classify(&[&picture]), 0, "7");
+    assert_eq!(names().len(), of_three - 2);
     let not_a_folder = [Path::new("classify"), Path::new("--debug-dir"), &picture, &picture];
     check(&infer(not_a_folder), 1, "--debug-dir");
+}
+
+#[test]
+fn annotates_what_can_be_read_only_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("copy.png");
+    let output = Command::new(INFER)
+        .args(["classify", "-", "--annotate"])
+        .arg(&copy)
+        .stdin(std::fs::File::open(sample(7)).unwrap())
+        .output()
+        .unwrap();
+    check(&output, 0, "-         7");
+    assert_eq!(
+        image::image_dimensions(copy).unwrap(),
+        image::image_dimensions(sample(7)).unwrap()
+    );
+}
+
+#[test]
+fn an_annotated_copy_is_another_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("digit.png");
+    std::fs::copy(sample(7), &picture).unwrap();
+    let respelt = folder.path().join(".").join("digit.png");
+    let other = folder.path().join("copy.jpg");
+    let annotate = |files: &[&Path], copy: &Path| {
+        let flags = [Path::new("classify"), Path::new("--annotate"), copy];
+        infer(flags.iter().chain(files))
+    };
+    check(&annotate(&[&picture], &picture), 2, "would overwrite the picture");
+    check(&annotate(&[&respelt], &picture), 2, "would overwrite the picture");
+    check(&annotate(&[&picture], &other), 2, "must end in .png");
+    let copy = folder.path().join("copy.PNG");
+    check(
+        &annotate(&[&picture, &picture], &copy),
+        2,
+        "--annotate takes one picture",
+    );
+    check(&annotate(&[folder.path()], &copy), 2, "no folder");
+    check(&annotate(&[&picture], &copy), 0, "7");
+    assert_eq!(std::fs::read(picture).unwrap(), std::fs::read(sample(7)).unwrap());
 }
 
 #[test]
@@ -373,15 +499,34 @@ fn evaluates_a_folder() {
         infer(args.into_iter().chain([pictures.path()]))
     };
     check(&eval("text"), 0, "1 of 2 read right, 1 wrong, 0 refused");
-    check(&eval("csv"), 0, "20,207,");
+    check(&eval("text"), 0, "      20       207  ");
+    check(&eval("csv"), 0, "b.png,20,207,");
     let json: Value = serde_json::from_slice(&eval("json").stdout).unwrap();
     assert_eq!(json["at_reject"]["none_refused"], 1);
+    assert_eq!(json["misread"][0]["text"], "207");
+    let nowhere = pictures.path().join("nowhere");
+    check(
+        &infer([Path::new("eval"), Path::new("--folder"), &nowhere]),
+        1,
+        "nowhere: No such file",
+    );
     let empty = folder(&[]);
     check(
         &infer([Path::new("eval"), Path::new("--folder"), empty.path()]),
         1,
         "no labelled pictures",
     );
+}
+
+/// Larger than any memory; classify refuses it too.
+#[test]
+fn no_more_of_a_picture_is_read_than_is_decoded() {
+    let pictures = folder(&[("labels.csv", b"path,label\nhuge.png,4\n")]);
+    let huge = std::fs::File::create(pictures.path().join("huge.png")).unwrap();
+    huge.set_len(1 << 42).unwrap();
+    let output = infer([Path::new("eval"), Path::new("--folder"), pictures.path()]);
+    check(&output, 0, "0 of 1 read right, 0 wrong, 1 refused");
+    check(&infer([Path::new("classify"), pictures.path()]), 1, "too large");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use models::{GOLDEN, PIXELS};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::cli::{blank, page, sample};
+use crate::cli::{blank, cross_and_seven, page, sample};
 
 fn settings() -> Settings {
     Settings {
@@ -81,6 +81,8 @@ async fn reads_a_form_and_several_digits() {
     assert_eq!(send(&app, form(0)).await.0, StatusCode::BAD_REQUEST);
     let (_, answer) = send(&app, post("/classify?single=true&pixels=true", page())).await;
     assert_eq!(answer["digits"].as_array().unwrap().len(), 1);
+    let (_, single) = send(&app, post("/classify?single=true", cross_and_seven())).await;
+    assert_eq!((&single["text"], &single["digit"]), (&json!("7"), &json!(7)));
     assert_eq!(
         answer["digits"][0]["pixels"].as_str().unwrap().len(),
         PIXELS.div_ceil(3) * 4
@@ -220,7 +222,7 @@ async fn everything_described_is_served() {
 async fn many_at_once_are_answered_or_told_to_come_again() {
     let few = Settings {
         queue: 1,
-        max_delay: Duration::from_millis(5),
+        max_delay: Duration::from_millis(200),
         ..settings()
     };
     let app = App::new(vec![Classifier::released().unwrap()], &few);

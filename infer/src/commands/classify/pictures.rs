@@ -1,19 +1,13 @@
 //! The pictures to read: files as they are named, and folders with all pictures in them, in order of their names.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry, File};
-use std::io;
+use std::fs::{self, DirEntry};
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, bail};
+use infer::folder::is_picture;
 use infer::glyph::{self, Page};
-
-use crate::commands::read_up_to;
-
-/// Names of the pictures that are looked for in a folder.
-const EXTENSIONS: [&str; 12] = [
-    "png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "pbm", "pgm", "ppm", "pnm",
-];
 
 /// The file itself, or the pictures in the folder.
 pub fn pictures(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -21,7 +15,7 @@ pub fn pictures(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         return Ok(vec![path.to_owned()]);
     }
     let mut pictures = Vec::new();
-    walk(path, &mut pictures)?;
+    walk(path, &mut pictures);
     if pictures.is_empty() {
         bail!("no pictures in this folder");
     }
@@ -29,46 +23,35 @@ pub fn pictures(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Adds the pictures in a folder and the folders in it, by name. Links to folders are not followed: they may lead back.
-fn walk(folder: &Path, pictures: &mut Vec<PathBuf>) -> io::Result<()> {
-    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+/// What cannot be looked into is added itself, so that reading it says why.
+fn walk(folder: &Path, pictures: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let Ok(mut entries) = entries else {
+        return pictures.push(folder.to_owned());
+    };
     entries.sort_by_key(DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            walk(&path, pictures)?;
-        } else if is_picture(&path) && path.is_file() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&path, pictures);
+        } else if is_picture(&path) && fs::metadata(&path).map_or(true, |data| data.is_file()) {
             pictures.push(path);
         }
     }
-    Ok(())
 }
 
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str);
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()))
-}
-
-/// The bytes of a picture, or of standard input.
-pub fn bytes(file: &Path) -> io::Result<Vec<u8>> {
-    let max = glyph::MAX_FILE_BYTES as u64;
-    match file == Path::new("-") {
-        true => read_up_to(io::stdin(), max),
-        false => read_up_to(File::open(file)?, max),
-    }
-}
-
-/// What stands on a picture; every intermediate picture is saved into `debug_dir`, in a folder at the file's own path.
-pub fn page(file: &Path, debug_dir: Option<&Path>) -> anyhow::Result<Page> {
-    let bytes = bytes(file)?;
+/// What stands on the picture in `bytes`; every intermediate picture is saved into `debug_dir`, in a folder at the file's
+/// own path.
+pub fn page(bytes: &[u8], file: &Path, debug_dir: Option<&Path>) -> anyhow::Result<Page> {
     let Some(debug_dir) = debug_dir else {
-        return Ok(glyph::read_page(&bytes)?);
+        return Ok(glyph::read_page(bytes)?);
     };
-    // The whole path, for files in several folders may have the same name.
-    let names = file.components().filter(|part| matches!(part, Component::Normal(_)));
-    let folder = debug_dir.join(names.collect::<PathBuf>());
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let folder = steps_folder(debug_dir, file);
+    let context = || folder.display().to_string();
+    fs::create_dir_all(&folder).with_context(context)?;
+    remove_steps(&folder).with_context(context)?;
     let (mut step, mut failed) = (0, None);
-    let page = glyph::read_watched(&bytes, &mut |name, picture| {
+    let page = glyph::read_watched(bytes, &mut |name, picture| {
         step += 1;
         let path = folder.join(format!("{step:02}-{name}.png"));
         if let Err(error) = picture().save(&path) {
@@ -78,5 +61,74 @@ pub fn page(file: &Path, debug_dir: Option<&Path>) -> anyhow::Result<Page> {
     match failed {
         Some(error) => Err(error),
         None => Ok(page?),
+    }
+}
+
+/// A folder for the whole path, for files in several folders may have the same name.
+fn steps_folder(debug_dir: &Path, file: &Path) -> PathBuf {
+    let names = file.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name),
+        Component::ParentDir => Some(OsStr::new("_up")),
+        _ => None,
+    });
+    debug_dir.join(names.collect::<PathBuf>())
+}
+
+/// Removes what an earlier run saved, which may have taken more steps.
+fn remove_steps(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !is_step(&entry.file_name()) {
+            continue;
+        }
+        match fs::remove_file(entry.path()) {
+            // The same file may be named twice, and be read side by side.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether [`page`] gives such names: `06-digit.png`.
+fn is_step(name: &OsStr) -> bool {
+    let parts = name
+        .to_str()
+        .and_then(|name| name.strip_suffix(".png")?.split_once('-'));
+    parts.is_some_and(|(step, name)| {
+        step.len() >= 2
+            && step.bytes().all(|byte| byte.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_has_a_folder_of_its_own() {
+        let folder = |file: &str| steps_folder(Path::new("steps"), Path::new(file));
+        assert_eq!(folder("./p/x.png"), Path::new("steps/p/x.png"));
+        assert_eq!(folder("../p/x.png"), Path::new("steps/_up/p/x.png"));
+    }
+
+    #[test]
+    fn only_steps_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [
+            "01-grey.png",
+            "1-grey.png",
+            "120-digit.png",
+            "02-Grey.png",
+            "ab-grey.png",
+            "03-ink.txt",
+        ];
+        for name in names {
+            fs::write(folder.path().join(name), b"").unwrap();
+        }
+        remove_steps(folder.path()).unwrap();
+        let left = names.map(|name| folder.path().join(name).exists());
+        assert_eq!(left, [false, true, false, true, true, true]);
     }
 }

@@ -14,24 +14,27 @@ pub struct Table {
     show: bool,
     /// Width of the column of names.
     width: usize,
+    /// Whether the header of a text is still to come: there is none without rows.
+    bare: bool,
 }
 
 impl Table {
-    /// Prints the header.
+    /// Prints the header of CSV.
     pub fn new(format: Format, show: bool, files: &[PathBuf]) -> io::Result<Table> {
         let names = files.iter().map(|file| file.display().to_string().chars().count());
         let width = names.chain(["file".len()]).max().unwrap_or(0);
-        let mut out = io::stdout().lock();
-        match format {
-            Format::Text if files.is_empty() => {}
-            Format::Text => writeln!(out, "{:width$}  digit  confidence  top three", "file")?,
-            Format::Json => {}
-            Format::Csv => writeln!(
-                out,
+        if format == Format::Csv {
+            writeln!(
+                io::stdout(),
                 "file,text,digit,confidence,left,top,width,height,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,reason"
-            )?,
+            )?;
         }
-        Ok(Table { format, show, width })
+        Ok(Table {
+            format,
+            show,
+            width,
+            bare: true,
+        })
     }
 
     /// Prints what was read in a file.
@@ -39,7 +42,13 @@ impl Table {
         let file = file.display().to_string();
         let mut out = io::stdout().lock();
         match self.format {
-            Format::Text => out.write_all(text_rows(&file, self.width, reading).as_bytes())?,
+            Format::Text => {
+                let width = self.width;
+                if std::mem::take(&mut self.bare) {
+                    writeln!(out, "{:width$}  digit  confidence  top three", "file")?;
+                }
+                out.write_all(text_rows(&file, width, reading).as_bytes())?;
+            }
             Format::Json => {
                 let mut row = reading.to_json();
                 row.insert("file".into(), file.into());
@@ -60,33 +69,33 @@ impl Table {
     }
 
     /// Prints the row of a file that could not be read. Text has none: people see the error on stderr.
-    pub fn unreadable(&mut self, file: &Path, error: &anyhow::Error) -> io::Result<()> {
-        let (file, error) = (file.display().to_string(), format!("{error:#}"));
+    pub fn unreadable(&mut self, file: &Path, error: &str) -> io::Result<()> {
+        let file = file.display().to_string();
         let mut out = io::stdout().lock();
         match self.format {
             Format::Text => Ok(()),
             Format::Json => writeln!(out, "{}", json!({ "file": file, "error": error })),
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(out);
-                writer.write_record(csv_without_digit(&file, &error))?;
+                writer.write_record(csv_without_digit(&file, error))?;
                 writer.flush()
             }
         }
     }
 }
 
-/// A row for one digit; for several a row with all of them, and one for each below it.
+/// A row for one digit; for several a row with all of them, and one for each that is not refused below it.
 fn text_rows(file: &str, width: usize, reading: &Reading) -> String {
     if let Some(reason) = &reading.reason {
         return format!("{file:width$}  {:>5}  {reason}\n", "-");
     }
-    let answers: Vec<&Answer> = reading.digits().collect();
+    let answers: Vec<&Answer> = reading.lines.iter().flatten().collect();
     if let [answer] = answers[..] {
         return format!("{file:width$}  {}\n", columns(answer));
     }
     let text = reading.text().replace('\n', "  ");
     let mut rows = format!("{file:width$}  {text}\n");
-    for answer in answers {
+    for answer in reading.digits() {
         let bounds = answer.bounds;
         let (left, top) = (bounds.left, bounds.top);
         rows += &format!(

@@ -1,40 +1,46 @@
 //! `infer eval --folder`: how well labelled pictures are read, and what refusing more would bring.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use infer::folder::{self, Labelled, Outcome, Outcomes, Refusing};
 use infer::glyph::{self, GlyphError};
 use infer::{Classifier, Reading};
 use models::score::wilson;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::commands::{percent, progress};
+use crate::commands::{percent, progress, read_picture};
 
 /// Pictures that are decoded side by side.
 const BATCH: usize = 64;
 /// Parts of the pictures with digits that are answered, in the curve.
 const COVERAGES: [f64; 7] = [1.0, 0.99, 0.98, 0.95, 0.9, 0.8, 0.5];
+/// Misread pictures that are listed in a text.
+const LISTED: usize = 20;
 
 /// What is printed.
 pub struct Report {
-    pub folder: String,
-    pub outcomes: Outcomes,
-    pub reject: f32,
+    folder: String,
+    /// The picture of each outcome.
+    paths: Vec<PathBuf>,
+    outcomes: Outcomes,
+    reject: f32,
 }
 
 /// Reads every labelled picture; one that cannot be decoded counts as one on which nothing was found.
-pub fn read(classifier: &mut Classifier, folder: &Path) -> anyhow::Result<Outcomes> {
-    let labelled = folder::labelled(folder).with_context(|| folder.display().to_string())?;
+pub fn read(classifier: &mut Classifier, pool: &ThreadPool, folder: &Path, reject: f32) -> anyhow::Result<Report> {
+    let name = folder.display().to_string();
+    let labelled = folder::labelled(folder).with_context(|| name.clone())?;
     let bar = progress(labelled.len());
     let mut outcomes = Vec::new();
     for batch in labelled.chunks(BATCH) {
         let page = |picture: &Labelled| -> anyhow::Result<Result<glyph::Page, GlyphError>> {
-            let bytes = std::fs::read(&picture.path).with_context(|| picture.path.display().to_string())?;
+            let bytes = read_picture(&picture.path).with_context(|| picture.path.display().to_string())?;
             Ok(glyph::read_page(&bytes))
         };
-        let pages = batch.par_iter().map(page).collect::<anyhow::Result<Vec<_>>>()?;
+        let pages = pool.install(|| batch.par_iter().map(page).collect::<anyhow::Result<Vec<_>>>())?;
         let mut readings = classifier
             .read_all(pages.iter().flatten(), f32::NEG_INFINITY)?
             .into_iter();
@@ -48,7 +54,12 @@ pub fn read(classifier: &mut Classifier, folder: &Path) -> anyhow::Result<Outcom
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
-    Ok(Outcomes(outcomes))
+    Ok(Report {
+        folder: name,
+        paths: labelled.into_iter().map(|picture| picture.path).collect(),
+        outcomes: Outcomes(outcomes),
+        reject,
+    })
 }
 
 impl Report {
@@ -81,11 +92,41 @@ impl Report {
             text += &format!("area        {area:.4} under the ROC curve of the evidence\n");
         }
         if digits > 0 {
-            text += &format!("\n{}", super::digits(&self.outcomes.score()));
+            let score = self.outcomes.score();
+            if score.n() > 0 {
+                text += &format!("\n{}", super::digits(&score));
+            }
             text += &self.curve();
             text += &self.calibration();
         }
-        text
+        text + &self.misread_text()
+    }
+
+    /// Pictures that were answered, but not with what stands there.
+    fn misread(&self) -> impl Iterator<Item = (&PathBuf, &Outcome)> {
+        let all = self.paths.iter().zip(&self.outcomes.0);
+        all.filter(|(_, outcome)| outcome.is_answered(self.reject) && !outcome.is_right())
+    }
+
+    fn misread_text(&self) -> String {
+        let n = self.misread().count();
+        if n == 0 {
+            return String::new();
+        }
+        let mut text = String::from("\n   label    answer  confidence  misread\n");
+        for (path, outcome) in self.misread().take(LISTED) {
+            text += &format!(
+                "{:>8}  {:>8}  {:>10}  {}\n",
+                label(outcome),
+                outcome.text,
+                percent(outcome.confidence.into()),
+                path.display()
+            );
+        }
+        match n.saturating_sub(LISTED) {
+            0 => text,
+            rest => text + &format!("and {rest} more, which --format json and csv list\n"),
+        }
     }
 
     fn curve(&self) -> String {
@@ -131,18 +172,39 @@ impl Report {
             "confusion": self.outcomes.score().confusion,
             "curve": curve,
             "calibration_error": self.outcomes.calibration_error(),
+            "misread": self.misread().map(picture).collect::<Vec<_>>(),
         })
     }
 
     /// A row a picture.
-    pub fn csv(&self) -> String {
-        let mut csv = String::from("label,text,evidence,confidence\n");
-        for outcome in &self.outcomes.0 {
-            let label = outcome.label.as_deref().unwrap_or("none");
-            csv += &format!("{label},{},{},{}\n", outcome.text, outcome.evidence, outcome.confidence);
+    pub fn csv(&self) -> anyhow::Result<String> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(["path", "label", "text", "evidence", "confidence"])?;
+        for (path, outcome) in self.paths.iter().zip(&self.outcomes.0) {
+            writer.write_record([
+                &path.display().to_string(),
+                label(outcome),
+                &outcome.text,
+                &outcome.evidence.to_string(),
+                &outcome.confidence.to_string(),
+            ])?;
         }
-        csv
+        Ok(String::from_utf8(writer.into_inner()?)?)
     }
+}
+
+fn label(outcome: &Outcome) -> &str {
+    outcome.label.as_deref().unwrap_or("none")
+}
+
+fn picture((path, outcome): (&PathBuf, &Outcome)) -> Value {
+    json!({
+        "path": path.display().to_string(),
+        "label": label(outcome),
+        "text": outcome.text,
+        "evidence": outcome.evidence,
+        "confidence": outcome.confidence,
+    })
 }
 
 fn counts(row: &Refusing) -> Value {
@@ -154,4 +216,40 @@ fn counts(row: &Refusing) -> Value {
         "none": row.none,
         "none_refused": row.none_refused,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many pictures that were misread, and one that was read right.
+    fn report(misread: usize) -> Report {
+        let outcome = |text: &str| Outcome {
+            label: Some("20".into()),
+            text: text.into(),
+            evidence: 5.0,
+            confidence: 0.75,
+        };
+        Report {
+            folder: "pages".into(),
+            paths: (0..=misread).map(|n| format!("pages/a, {n}.png").into()).collect(),
+            outcomes: Outcomes([vec![outcome("20")], vec![outcome("70"); misread]].concat()),
+            reject: 3.0,
+        }
+    }
+
+    #[test]
+    fn lists_what_was_misread() {
+        insta::assert_snapshot!(report(2).text());
+        assert!(!report(0).text().contains("misread"));
+        let many = report(LISTED + 3).text();
+        assert!(many.contains("and 3 more") && !many.contains("a, 21.png"), "{many}");
+        assert_eq!(report(30).json()["misread"].as_array().map(Vec::len), Some(30));
+    }
+
+    #[test]
+    fn a_row_begins_with_its_picture() {
+        let csv = report(1).csv().unwrap();
+        assert_eq!(csv.lines().nth(2), Some(r#""pages/a, 1.png",20,70,5,0.75"#));
+    }
 }
