@@ -22,6 +22,8 @@ const MOST_PIECES: usize = 9;
 const BROKEN_GAP: f32 = 0.06;
 /// What the border cuts is dropped beside a whole digit of at least this part of its height.
 const WHOLE_HEIGHT: f32 = 0.8;
+/// The next digit of a line stands within this many times a digit's height, from middle to middle.
+const NEXT: f32 = 3.0;
 /// Digits stand in one line where they share this part of the lower one's rows.
 const LINE_OVERLAP: f32 = 0.4;
 
@@ -155,12 +157,22 @@ fn belong(one: &Group, other: &Group, highest: u32) -> bool {
 }
 
 fn in_reading_order(mut groups: Vec<Group>) -> Vec<Vec<Group>> {
-    groups.sort_by_key(|group| group.bounds.top + group.bounds.height / 2);
+    let slope = slope(&groups);
+    let level = |bounds: &Rect| {
+        let down = (slope * centre(bounds).0) as i64;
+        (i64::from(bounds.top) - down, i64::from(bounds.bottom()) - down)
+    };
+    groups.sort_by_key(|group| {
+        let (top, bottom) = level(&group.bounds);
+        top + bottom
+    });
     let mut lines: Vec<(Rect, Vec<Group>)> = Vec::new();
     for group in groups {
+        let (top, bottom) = level(&group.bounds);
         let same = |bounds: &Rect| {
+            let (last_top, last_bottom) = level(bounds);
             let lower = bounds.height.min(group.bounds.height) as f32;
-            -bounds.gap_y(&group.bounds) as f32 >= LINE_OVERLAP * lower
+            (bottom.min(last_bottom) - top.max(last_top)) as f32 >= LINE_OVERLAP * lower
         };
         match lines.iter_mut().rfind(|(bounds, _)| same(bounds)) {
             Some((bounds, line)) => {
@@ -176,6 +188,31 @@ fn in_reading_order(mut groups: Vec<Group>) -> Vec<Vec<Group>> {
         line
     });
     sorted.collect()
+}
+
+/// Rows a column by which lines go down: the median from each digit to the next one beside it; 0 where none has one.
+fn slope(groups: &[Group]) -> f32 {
+    let next = |group: &Group| {
+        let (x, y) = centre(&group.bounds);
+        let near = group.bounds.height as f32;
+        let steps = groups
+            .iter()
+            .map(|other| centre(&other.bounds))
+            .map(|to| (to.0 - x, to.1 - y));
+        let beside = steps.filter(|(across, down)| *across > 0.0 && *across < NEXT * near && down.abs() < near / 2.0);
+        beside
+            .min_by(|one, other| one.0.total_cmp(&other.0))
+            .map(|(across, down)| down / across)
+    };
+    let mut slopes: Vec<f32> = groups.iter().filter_map(next).collect();
+    slopes.sort_by(f32::total_cmp);
+    slopes.get(slopes.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Column and row of a box's middle.
+fn centre(bounds: &Rect) -> (f32, f32) {
+    let middle = |start: u32, len: u32| start as f32 + len as f32 / 2.0;
+    (middle(bounds.left, bounds.width), middle(bounds.top, bounds.height))
 }
 
 #[cfg(test)]
@@ -267,5 +304,10 @@ mod tests {
         ];
         assert_eq!(found(&sloping), [[1, 1, 1]]);
         assert_eq!(found(&[mark(10, 10, 20, 40, 1), mark(10, 70, 20, 40, 2)]), [[1], [1]]);
+        // The last digit of a line that is turned stands lower than the first one of the next.
+        let turned: Vec<Component> = (0..10)
+            .map(|n| mark(10 + n / 2 * 35, 10 + n % 2 * 28 + n / 2 * 8, 14, 20, n))
+            .collect();
+        assert_eq!(found(&turned), [[1; 5], [1; 5]]);
     }
 }

@@ -168,7 +168,7 @@ fn digits_come_line_by_line() {
 fn a_form_comes_line_by_line() {
     let form = GrayImage::from_fn(460, 300, |x, y| {
         let (column, row) = (x.wrapping_sub(10) % 110, y.wrapping_sub(10) % 90);
-        let frame = column < 3 || column >= 107 || row < 3 || row >= 87;
+        let frame = !(3..107).contains(&column) || !(3..87).contains(&row);
         let field = (10..450).contains(&x) && (10..280).contains(&y);
         let drawn = (4..104).contains(&column) && (4..84).contains(&row);
         let ink = frame || drawn && seven(0, 255).get_pixel(column - 4, row - 4).0[0] == 0;
