@@ -9,8 +9,6 @@ use super::in_vectors;
 const COARSE: u32 = 96;
 /// Side of the square that must fit into the ground, as a part of the picture's mean side; pens are narrower.
 const WINDOW: f32 = 0.3;
-/// Ink is light only where wiping it off leaves a ground that is calmer by this factor: a lamp's spot of light is no ink.
-const CALMER: f32 = 0.9;
 /// Ground darker than this is not divided by, which would blow up noise.
 const DARKEST_GROUND: f32 = 80.0;
 /// A sheet fills more than this part of the box around it, its shorter side is more than that part of its longer one, and this more
@@ -33,12 +31,15 @@ pub fn ink(mut grey: GrayImage) -> GrayImage {
         (_, Some(dark)) => return each(grey, |level| share(255.0 - dark, 255 - level)),
         _ => {}
     }
-    let (light, dark) = (coarse.ground(radius), coarse.inverted().ground(radius));
+    let inverted = coarse.inverted();
+    let slope = coarse.slope();
+    let light = coarse.closed_on(slope, radius);
+    let dark = inverted.closed_on((-slope.0, -slope.1), radius);
     if dark_on_light(&grey, &coarse, &light, &dark) {
-        darker_than(&light.widened(), grey)
+        darker_than(&light.lower(&coarse.closed(radius)).widened(), grey)
     } else {
         image::imageops::invert(&mut grey);
-        darker_than(&dark.widened(), grey)
+        darker_than(&dark.lower(&inverted.closed(radius)).widened(), grey)
     }
 }
 
@@ -71,7 +72,7 @@ fn dark_on_light(grey: &GrayImage, coarse: &Coarse, light: &Coarse, dark: &Coars
     if (calm_light - calm_dark).abs() < least {
         return frame_is_light(grey);
     }
-    CALMER * calm_light < calm_dark
+    calm_light < calm_dark
 }
 
 /// Whether most of the picture's outermost pixels are nearer to its lightest than to its darkest.
@@ -216,18 +217,14 @@ impl Coarse {
         picks.iter().all(|pick| *pick == picks[0]).then_some(picks[0])
     }
 
-    /// Takes away the slope of the light across and down the picture, a cell. Without it the wiping below would hang over
-    /// the border, where a slope looks like the flank of a stroke. The median knows no steps: the edge of a shadow or of the
-    /// paper is no slope.
-    fn levelled(&self) -> (Coarse, (f32, f32)) {
+    /// How the light falls off across and down the picture, a cell. Where it does, closing would hang over the border, where a
+    /// slope looks like the flank of a stroke. The median knows no steps: the edge of a shadow or of the paper is no slope.
+    fn slope(&self) -> (f32, f32) {
         let rows = self.levels.chunks_exact(self.width);
         let (right, down) = (lag(self.width), lag(self.height));
         let across = rows.flat_map(|row| row.iter().zip(&row[right..]));
-        let slope = (
-            median_step(across) / right as f32,
-            median_step(self.levels.iter().zip(&self.levels[down * self.width..])) / down as f32,
-        );
-        (self.sloped((-slope.0, -slope.1)), slope)
+        let downwards = self.levels.iter().zip(&self.levels[down * self.width..]);
+        (median_step(across) / right as f32, median_step(downwards) / down as f32)
     }
 
     fn sloped(&self, slope: (f32, f32)) -> Coarse {
@@ -248,13 +245,15 @@ impl Coarse {
         Coarse { levels, ..*self }
     }
 
-    /// What is left when ink of up to the window's width is wiped away.
-    fn ground(&self, radius: usize) -> Coarse {
-        let (levelled, slope) = self.levelled();
-        let levelled = levelled.closed(radius).sloped(slope);
-        // A slope of light is closed best without it, and light that changes at one place as it is. Both cover all ink.
-        let as_it_is = self.closed(radius);
-        let levels = levelled.levels.iter().zip(&as_it_is.levels);
+    /// The closing of what is left without a slope of the light, which covers all ink as that of the picture itself does: one is
+    /// right for light that falls off evenly, the other for light that changes at one place.
+    fn closed_on(&self, slope: (f32, f32), radius: usize) -> Coarse {
+        self.sloped((-slope.0, -slope.1)).closed(radius).sloped(slope)
+    }
+
+    /// The lower one of both levels.
+    fn lower(&self, other: &Coarse) -> Coarse {
+        let levels = self.levels.iter().zip(&other.levels);
         self.with(levels.map(|(&a, &b)| lesser(a, b)).collect())
     }
 
@@ -282,27 +281,17 @@ impl Coarse {
     /// surroundings, while shadows and the table around the paper stay as they are, whatever their form.
     fn closed(&self, radius: usize) -> Coarse {
         let mut ground = self.filtered(radius, f32::NEG_INFINITY, greater);
-        let (width, cells) = (self.width, self.levels.len());
+        let reversed: Vec<f32> = self.levels.iter().rev().copied().collect();
         loop {
             let before = ground.levels.clone();
-            for cell in 0..cells {
-                let left = (cell % width > 0).then(|| cell - 1);
-                ground.sink(self, cell, [left, cell.checked_sub(width)]);
-            }
-            for cell in (0..cells).rev() {
-                let right = (cell % width + 1 < width).then_some(cell + 1);
-                ground.sink(self, cell, [right, Some(cell + width).filter(|&below| below < cells)]);
-            }
+            sink(&mut ground.levels, &self.levels, self.width);
+            ground.levels.reverse();
+            sink(&mut ground.levels, &reversed, self.width);
+            ground.levels.reverse();
             if ground.levels == before {
                 return ground;
             }
         }
-    }
-
-    /// Lets a cell sink to the lower of its neighbours, but not below the `floor`.
-    fn sink(&mut self, floor: &Coarse, cell: usize, neighbours: [Option<usize>; 2]) {
-        let levels = neighbours.into_iter().flatten().map(|neighbour| self.levels[neighbour]);
-        self.levels[cell] = greater(levels.fold(self.levels[cell], lesser), floor.levels[cell]);
     }
 
     /// The ground with the dark side of its edges two cells wider: where in a cell an edge lies is not known, and what is dark beside
@@ -358,6 +347,21 @@ fn median_step<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>) -> f32 {
     match steps.is_empty() {
         true => 0.0,
         false => *steps.select_nth_unstable_by(middle, f32::total_cmp).1,
+    }
+}
+
+/// Lets each level, row by row, sink to those above and on its left, but not below the `floor`.
+fn sink(levels: &mut [f32], floor: &[f32], width: usize) {
+    let mut above: &[f32] = &[];
+    for (row, floor) in levels.chunks_exact_mut(width).zip(floor.chunks_exact(width)) {
+        let falling = row.iter_mut().zip(floor).zip(above);
+        falling.for_each(|((level, &floor), &above)| *level = greater(lesser(*level, above), floor));
+        let mut left = f32::INFINITY;
+        for (level, &floor) in row.iter_mut().zip(floor) {
+            left = greater(lesser(*level, left), floor);
+            *level = left;
+        }
+        above = row;
     }
 }
 
