@@ -24,6 +24,8 @@ pub struct Component {
     pub bounds: Rect,
     /// Its pixels.
     pub area: u32,
+    /// Its runs of ink: as many as rows, where it is one stroke from top to bottom.
+    pub runs: u32,
     /// Marks with the same number hang together by faint ink.
     pub bridge: u32,
 }
@@ -52,6 +54,7 @@ impl Components {
                 None => list.push(Component {
                     bounds: run.bounds(),
                     area: run.len(),
+                    runs: 1,
                     bridge: bridges[holder],
                 }),
             }
@@ -98,6 +101,7 @@ impl Component {
     fn add(&mut self, run: &Run) {
         self.bounds = self.bounds.union(&run.bounds());
         self.area += run.len();
+        self.runs += 1;
     }
 }
 

@@ -18,6 +18,8 @@ const STROKE_GAP: f32 = 0.3;
 const STROKE_HEIGHT: f32 = 0.45;
 /// What falls into more pieces is no digit, however broken its strokes are.
 const MOST_PIECES: usize = 9;
+/// Grain has more runs of ink a row than this. A digit has two or three strokes side by side, and at most a few more by ragged edges.
+const RUNS_A_ROW: f32 = 5.0;
 /// Marks are pieces of one broken stroke up to this gap, as a part of the highest mark.
 const BROKEN_GAP: f32 = 0.06;
 /// What the border cuts is dropped beside a whole digit of at least this part of its height.
@@ -34,6 +36,8 @@ pub struct Group {
     pub bounds: Rect,
     /// Their pixels.
     pub area: u32,
+    /// Their runs of ink.
+    runs: u32,
     /// Indices of the marks.
     pub members: Vec<usize>,
     /// What faint ink connects with the first of them.
@@ -43,7 +47,8 @@ pub struct Group {
 /// The digits among marks, line by line from the top, each line from the left.
 ///
 /// # Errors
-/// When there are more marks than digits on any page, or all that is found falls into too many pieces.
+/// When there are more marks than digits on any page, or all that is found is grain, or falls into too many
+/// pieces.
 pub fn lines(marks: &[Component], page: &Rect) -> Result<Vec<Vec<Group>>, GlyphError> {
     let mut chosen = without_specks(marks);
     if chosen.len() > MOST_MARKS {
@@ -54,7 +59,9 @@ pub fn lines(marks: &[Component], page: &Rect) -> Result<Vec<Vec<Group>>, GlyphE
     let mut groups = joined(pieces);
     let highest = groups.iter().map(|group| group.bounds.height).max().unwrap_or(0);
     groups.retain(|group| {
-        group.bounds.height as f32 >= MIN_HEIGHT * highest as f32 && group.members.len() <= MOST_PIECES
+        let Rect { height, .. } = group.bounds;
+        let is_stroked = group.runs as f32 <= RUNS_A_ROW * height as f32;
+        height as f32 >= MIN_HEIGHT * highest as f32 && group.members.len() <= MOST_PIECES && is_stroked
     });
     if highest > 0 && groups.is_empty() {
         return Err(GlyphError::Intricate);
@@ -64,10 +71,16 @@ pub fn lines(marks: &[Component], page: &Rect) -> Result<Vec<Vec<Group>>, GlyphE
 
 impl Group {
     fn of(marks: &[Component], index: usize) -> Group {
-        let Component { bounds, area, bridge } = marks[index];
+        let Component {
+            bounds,
+            area,
+            runs,
+            bridge,
+        } = marks[index];
         Group {
             bounds,
             area,
+            runs,
             members: vec![index],
             bridge,
         }
@@ -77,6 +90,7 @@ impl Group {
         Group {
             bounds: self.bounds.union(&other.bounds),
             area: self.area + other.area,
+            runs: self.runs + other.runs,
             members: [&self.members[..], &other.members].concat(),
             bridge: self.bridge,
         }
@@ -235,6 +249,7 @@ mod tests {
                 height,
             },
             area: width * height / 4,
+            runs: height,
             bridge,
         }
     }
@@ -278,6 +293,14 @@ mod tests {
         let dashes: Vec<Component> = (0..20).map(|n| mark(10, 10 + 6 * n, 8, 5, n)).collect();
         assert!(matches!(lines(&dashes, &PAGE), Err(GlyphError::Intricate)));
         assert_eq!(found(&dashes[..4]), [[4]]);
+    }
+
+    #[test]
+    fn grain_is_no_digit() {
+        let digit = mark(10, 10, 60, 80, 1);
+        let grain = Component { runs: 800, ..digit };
+        assert!(matches!(lines(&[grain], &PAGE), Err(GlyphError::Intricate)));
+        assert_eq!(found(&[Component { runs: 300, ..digit }]), [[1]]);
     }
 
     #[test]
