@@ -4,6 +4,7 @@
 # What `make setup` installed must be there in the tests: a check that cannot run fails instead of being skipped.
 export THREEBLOCK_REQUIRE_ORT := 1
 export THREEBLOCK_REQUIRE_CHROMIUM := 1
+export THREEBLOCK_REQUIRE_CLOTHES := 1
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16

@@ -17,6 +17,7 @@ main() {
   python_checkers
   python_clients
   browser
+  clothes
   libtorch
   onnxruntime
   mnist
@@ -54,6 +55,15 @@ browser() {
     say browser "missing: please install ${missing[*]} (the tests of the page need chromium, the bench of the server wrk)"; return
   fi
   say browser "chromium and wrk are here"
+}
+
+# Pictures of clothes, of which the tests ask how sure the released network is. Without them all else works.
+clothes() {
+  local folder=/usr/share/datasets/fashion-mnist
+  if [ ! -d $folder ] && ! apt_install dataset-fashion-mnist; then
+    say clothes "missing: please install dataset-fashion-mnist (a test of the released network needs it)"; return
+  fi
+  say clothes "Fashion-MNIST in $folder"
 }
 
 # As root, or where sudo asks for no password.

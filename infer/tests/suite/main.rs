@@ -1,6 +1,7 @@
 //! The integration tests: every engine through one suite, foreign and hostile files, and the command as a user runs it.
 
 mod cli;
+mod clothes;
 mod engines;
 mod graphs;
 mod hostile;
