@@ -8,6 +8,9 @@ use super::components::{Components, Run};
 /// A table lies along the border with this part of its width and of its height. Of a digit that the border cuts, no more than a
 /// stroke does.
 const ALONG: f32 = 0.9;
+/// So far in, as a part of the picture's longer side and at least three pixels, it still has this part of both.
+const DEEP: f32 = 0.01;
+const ALONG_DEEP: f32 = 0.5;
 /// The blurred edge of a table is at most so wide, as a part of the picture's longer side.
 const EDGE: f32 = 0.005;
 
@@ -38,14 +41,24 @@ pub fn erase(ink: &mut GrayImage, level: u8) -> bool {
 fn lies_along<'a, R: Iterator<Item = &'a Run>>(page: &Rect, bounds: &Rect, runs: impl Fn() -> R) -> bool {
     let touches = (bounds.left == page.left || bounds.right() == page.right())
         && (bounds.top == page.top || bounds.bottom() == page.bottom());
+    if !touches {
+        return false;
+    }
     let in_row = |row: u32| {
         let runs = runs().filter(|run| run.row() == row as usize);
         runs.map(|run| run.columns().len()).sum::<usize>() as f32
     };
     let in_column = |column: u32| runs().filter(|run| run.columns().contains(&(column as usize))).count() as f32;
-    touches
-        && in_row(page.top).max(in_row(page.bottom() - 1)) >= ALONG * bounds.width as f32
-        && in_column(page.left).max(in_column(page.right() - 1)) >= ALONG * bounds.height as f32
+    let deep = ((page.width.max(page.height) as f32 * DEEP) as u32).max(3);
+    let (right, bottom) = (page.right() - 1, page.bottom() - 1);
+    // Lines are no table: further in there is less of them.
+    let rows = [(page.top, page.top + deep), (bottom, bottom.saturating_sub(deep))].map(|(outer, inner)| {
+        in_row(outer) >= ALONG * bounds.width as f32 && in_row(inner) >= ALONG_DEEP * bounds.width as f32
+    });
+    let columns = [(page.left, page.left + deep), (right, right.saturating_sub(deep))].map(|(outer, inner)| {
+        in_column(outer) >= ALONG * bounds.height as f32 && in_column(inner) >= ALONG_DEEP * bounds.height as f32
+    });
+    rows.contains(&true) && columns.contains(&true)
 }
 
 #[cfg(test)]
@@ -69,7 +82,7 @@ mod tests {
             |x: u32, _| x < 5,
             |_, y| y >= 33,
             |x, y| x < 4 || y < 6,
-            |x, y| !(3..57).contains(&x) || !(5..36).contains(&y),
+            |x, y| !(5..55).contains(&x) || !(5..36).contains(&y),
             // The corner beside a sheet that is turned.
             |x, y| x + y < 16,
         ] {
@@ -82,5 +95,10 @@ mod tests {
         let seven = |x: u32, y: u32| y < 6 || x.abs_diff(60 - y) < 4;
         assert!(!left(seven).0);
         assert!(!left(|x, _| (28..32).contains(&x)).0);
+    }
+
+    #[test]
+    fn squares_whose_lines_lie_on_the_border_are_no_table() {
+        assert!(!left(|x, y| x % 13 == 0 || y % 13 == 0).0);
     }
 }
