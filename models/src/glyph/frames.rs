@@ -17,6 +17,9 @@ const ALONG: f32 = 0.75;
 const AWAY: f32 = 0.05;
 const TURNED: f32 = 0.03;
 
+/// What is wider and higher than this part of the picture holds a page, and no field.
+const PAGE: f32 = 0.7;
+
 /// Erases frames from the ink. Of a frame that digits touch, the straight lines go.
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
     let marks = Components::find(ink, threshold, threshold);
@@ -36,9 +39,15 @@ pub fn erase(ink: &mut GrayImage, threshold: u8) {
     for frame in touched {
         ruling::erase_within(ink, &marks.list[frame.mark].bounds, threshold);
     }
-    // What still is a frame is not straight, or drawn by hand.
+    // What still is a frame is not straight, or drawn by hand. But that of a whole page has more than a digit on it.
     let marks = Components::find(ink, threshold, threshold);
-    erase_marks(ink, &marks, &frames(&marks));
+    let (width, height) = (PAGE * ink.width() as f32, PAGE * ink.height() as f32);
+    let is_field = |frame: &Frame| {
+        let bounds = marks.list[frame.mark].bounds;
+        frame.is_bare || (bounds.width as f32) < width || (bounds.height as f32) < height
+    };
+    let fields: Vec<Frame> = frames(&marks).into_iter().filter(is_field).collect();
+    erase_marks(ink, &marks, &fields);
 }
 
 fn erase_marks(ink: &mut GrayImage, marks: &Components, frames: &[Frame]) {

@@ -11,16 +11,43 @@ const THICKNESS: f32 = 0.012;
 /// The lines of a frame run across this part of it, and are thinner than that part of its shorter side.
 const FRAME_LENGTH: f32 = 0.9;
 const FRAME_THICKNESS: f32 = 0.15;
+/// Lines slope by at most so many rows a column, and are looked for in every so many columns.
+const STEEPEST: f32 = 0.07;
+const SAMPLED: usize = 8;
+/// A sloping line, moved until it is straight, still goes from one row to the next in steps: what is so near counts as the line.
+const STEP: usize = 2;
 /// A lone line is the foot of a 2 or the stem of a 1; printed lines come in numbers.
 const FEWEST: usize = 2;
 
 /// Erases ruled lines from the ink.
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
     let thickest = (ink.width().max(ink.height()) as f32 * THICKNESS) as usize;
+    let thickest = thickest.max(1);
+    if slope(ink, threshold).is_some_and(|slope| erase_sloping(ink, slope, threshold, thickest + 2 * STEP)) {
+        return;
+    }
     let lines = Lines::find(ink, threshold, LENGTH);
     if lines.n(Axis::Rows) + lines.n(Axis::Columns) >= FEWEST {
-        lines.wipe(ink, threshold, thickest.max(1));
+        lines.wipe(ink, threshold, thickest);
     }
+}
+
+/// Erases the lines of a page that is turned, across which they go down by `slope` rows a column, and tells whether there are any.
+fn erase_sloping(ink: &mut GrayImage, slope: f32, threshold: u8, thickest: usize) -> bool {
+    let straight = [
+        Straight::new(ink, Axis::Rows, slope),
+        Straight::new(ink, Axis::Columns, -slope),
+    ];
+    let found = straight
+        .each_ref()
+        .map(|straight| runs(&straight.ink, threshold, LENGTH, straight.axis));
+    let n: usize = found.iter().map(|runs| n_lines(runs)).sum();
+    if n >= FEWEST {
+        for (straight, runs) in straight.into_iter().zip(&found) {
+            straight.wipe(ink, runs, threshold, thickest);
+        }
+    }
+    n >= FEWEST
 }
 
 /// Erases the lines of a frame, which runs along the `bounds`.
@@ -49,23 +76,132 @@ impl Lines {
         }
     }
 
-    /// How many lines there are along an axis: neighbouring runs are one.
+    /// How many lines there are along an axis.
     fn n(&self, axis: Axis) -> usize {
         let runs = match axis {
             Axis::Rows => &self.rows,
             Axis::Columns => &self.columns,
         };
-        let starts = runs
-            .windows(2)
-            .filter(|pair| pair[0].is_none() && pair[1].is_some())
-            .count();
-        starts + usize::from(runs.first().is_some_and(Option::is_some))
+        n_lines(runs)
     }
 
     fn wipe(&self, ink: &mut GrayImage, threshold: u8, thickest: usize) {
         wipe(ink, &self.rows, thickest, threshold, Axis::Rows);
         wipe(ink, &self.columns, thickest, threshold, Axis::Columns);
     }
+}
+
+/// How many lines there are: neighbouring runs are one.
+fn n_lines(runs: &[Option<(usize, usize)>]) -> usize {
+    let starts = runs
+        .windows(2)
+        .filter(|pair| pair[0].is_none() && pair[1].is_some())
+        .count();
+    starts + usize::from(runs.first().is_some_and(Option::is_some))
+}
+
+/// Ink moved across its sloping lines until they are straight, every pixel as dark as the darkest within [`STEP`].
+struct Straight {
+    ink: GrayImage,
+    axis: Axis,
+    /// For each place along the lines how many lines further the ink lies.
+    shifts: Vec<i64>,
+}
+
+impl Straight {
+    fn new(ink: &GrayImage, axis: Axis, slope: f32) -> Straight {
+        let (length, _) = axis.size(ink);
+        let wide = widened(ink, axis, ink.width() as usize);
+        let mut straight = Straight {
+            ink: GrayImage::new(ink.width(), ink.height()),
+            axis,
+            shifts: (0..length).map(|along| shift(slope, along, length)).collect(),
+        };
+        let levels: Vec<u8> = straight.sources().map(|place| wide[place]).collect();
+        straight.ink.copy_from_slice(&levels);
+        straight
+    }
+
+    /// Wipes the runs here, and what they are made of from the ink.
+    fn wipe(mut self, ink: &mut GrayImage, runs: &[Option<(usize, usize)>], threshold: u8, thickest: usize) {
+        let before = self.ink.clone();
+        wipe(&mut self.ink, runs, thickest, threshold, self.axis);
+        let levels: &mut [u8] = ink;
+        let pixels = self.ink.iter().zip(before.iter()).zip(self.sources());
+        let wiped = pixels.filter(|((now, before), _)| now != before);
+        wiped.for_each(|(_, place)| levels[place] = 0);
+    }
+
+    /// Where in the ink each pixel lies, row by row; beyond the border is what lies on it.
+    fn sources(&self) -> impl Iterator<Item = usize> + '_ {
+        let (width, height) = (self.ink.width() as usize, self.ink.height() as usize);
+        let inside = |place: i64, end: usize| place.clamp(0, end as i64 - 1) as usize;
+        let source = move |x: usize, y: usize| match self.axis {
+            Axis::Rows => inside(y as i64 + self.shifts[x], height) * width + x,
+            Axis::Columns => y * width + inside(x as i64 + self.shifts[y], width),
+        };
+        (0..height).flat_map(move |y| (0..width).map(move |x| source(x, y)))
+    }
+}
+
+/// The darkest level within [`STEP`] lines of each pixel. Rows are taken to go on in the next one, which adds no line.
+fn widened(ink: &[u8], axis: Axis, width: usize) -> Vec<u8> {
+    let mut wide = ink.to_vec();
+    for step in 1..=STEP {
+        let offset = match axis {
+            Axis::Rows => step * width,
+            Axis::Columns => step,
+        };
+        let darken = |(to, from): (&mut u8, &u8)| *to = (*to).max(*from);
+        wide.iter_mut().skip(offset).zip(ink).for_each(darken);
+        wide.iter_mut().zip(ink.iter().skip(offset)).for_each(darken);
+    }
+    wide
+}
+
+/// How many lines further a sloping line lies at this place than in its middle.
+fn shift(slope: f32, along: usize, length: usize) -> i64 {
+    (slope * (along as f32 - length as f32 / 2.0)).round() as i64
+}
+
+/// The slope at which most ink lies in rows; `None` where it is none, or there are no lines across most of the picture.
+fn slope(ink: &GrayImage, threshold: u8) -> Option<f32> {
+    let (width, height) = (ink.width() as usize, ink.height() as usize);
+    let sampled: Vec<Vec<usize>> = (0..width)
+        .step_by(SAMPLED)
+        .map(|x| {
+            (0..height)
+                .filter(|y| ink.as_raw()[y * width + x] >= threshold)
+                .collect()
+        })
+        .collect();
+    let crosses_lines = |rows: &&Vec<usize>| {
+        let apart = rows.windows(2).filter(|pair| pair[0] + 1 < pair[1]).count();
+        apart + 1 >= FEWEST && rows.len() < height / 2
+    };
+    let crossing = sampled.iter().filter(crosses_lines).count();
+    if (crossing as f32) < LENGTH * sampled.len() as f32 {
+        return None;
+    }
+    let furthest = (width as f32 * STEEPEST) as i64;
+    let in_rows = |drift: i64| {
+        let slope = drift as f32 / width as f32;
+        let mut counts = vec![0u64; height];
+        for (index, rows) in sampled.iter().enumerate() {
+            let shift = shift(slope, index * SAMPLED, width);
+            for row in rows {
+                if let Some(count) = usize::try_from(*row as i64 - shift)
+                    .ok()
+                    .and_then(|row| counts.get_mut(row))
+                {
+                    *count += 1;
+                }
+            }
+        }
+        counts.iter().map(|count| count * count).sum::<u64>()
+    };
+    let drift = (-furthest..=furthest).max_by_key(|&drift| in_rows(drift))?;
+    (drift != 0).then_some(drift as f32 / width as f32)
 }
 
 #[derive(Clone, Copy)]
@@ -166,6 +302,23 @@ mod tests {
         erase(&mut ink, 128);
         for (x, y, pixel) in ink.enumerate_pixels() {
             assert_eq!(pixel.0[0] > 0, stroke(x, y), "{x} {y}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_page_that_is_turned_go() {
+        let stroke = |x: u32, y: u32| (96..104).contains(&x) && (30..120).contains(&y);
+        for slope in [-0.05, 0.01, 0.03] {
+            let is_line = |x: u32, y: u32| (y as f32 - slope * x as f32).rem_euclid(30.0) < 3.0;
+            let mut ink = GrayImage::from_fn(200, 150, |x, y| {
+                Luma([if stroke(x, y) || is_line(x, y) { 255 } else { 0 }])
+            });
+            erase(&mut ink, 128);
+            let inked = |(x, y): (u32, u32)| ink.get_pixel(x, y).0[0] > 0;
+            let places = || (0..200).flat_map(|x| (10..140).map(move |y| (x, y)));
+            let far = |x: u32| !(90..110).contains(&x);
+            assert_eq!(places().filter(|&(x, y)| far(x) && inked((x, y))).count(), 0, "{slope}");
+            assert!(places().filter(|&(x, y)| stroke(x, y)).all(inked), "{slope}");
         }
     }
 
