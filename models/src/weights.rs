@@ -45,7 +45,7 @@ pub struct Training {
     /// Mean cross entropy on the test digits after the last epoch.
     pub test_loss: f64,
     /// Divides the logits before a softmax makes probabilities of them, which are then as sure as they are right
-    /// (Guo et al. 2017). Fitted on held-out digits.
+    /// (Guo et al. 2017). What held-out digits fit, or more where noise shall make the network less sure.
     #[serde(default = "uncalibrated", skip_serializing_if = "is_uncalibrated")]
     pub temperature: f64,
 }

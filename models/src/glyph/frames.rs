@@ -16,7 +16,6 @@ const ALONG: f32 = 0.75;
 /// of the side itself.
 const AWAY: f32 = 0.05;
 const TURNED: f32 = 0.03;
-
 /// What is wider and higher than this part of the picture holds a page, and no field.
 const PAGE: f32 = 0.7;
 

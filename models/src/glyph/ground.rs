@@ -35,7 +35,7 @@ pub fn ink(mut grey: GrayImage) -> GrayImage {
     let slope = coarse.slope();
     let light = coarse.closed_on(slope, radius);
     let dark = inverted.closed_on((-slope.0, -slope.1), radius);
-    if dark_on_light(&grey, &coarse, &light, &dark) {
+    if dark_on_light(&grey, (&coarse, &light), (&inverted, &dark)) {
         darker_than(&light.lower(&coarse.closed(radius)).widened(), grey)
     } else {
         image::imageops::invert(&mut grey);
@@ -60,9 +60,9 @@ fn each(mut grey: GrayImage, replaced: impl Fn(u8) -> u8) -> GrayImage {
 
 /// Ink is what can be wiped away and leaves the calmer ground: wiping dark ink off light paper leaves paper and its
 /// shadows, while wiping the "light ink" between the strokes leaves a dark blob. A sheet that would be wiped off the table is no
-/// ink.
-fn dark_on_light(grey: &GrayImage, coarse: &Coarse, light: &Coarse, dark: &Coarse) -> bool {
-    match (light.has_sheet(coarse), dark.has_sheet(&coarse.inverted())) {
+/// ink. Each ground comes with the picture that it was closed from, the dark one inverted.
+fn dark_on_light(grey: &GrayImage, (picture, light): (&Coarse, &Coarse), (inverted, dark): (&Coarse, &Coarse)) -> bool {
+    match (light.has_sheet(picture), dark.has_sheet(inverted)) {
         (true, false) => return false,
         (false, true) => return true,
         _ => {}

@@ -21,14 +21,13 @@ const FEWEST: usize = 2;
 
 /// Erases ruled lines from the ink.
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
-    let thickest = (ink.width().max(ink.height()) as f32 * THICKNESS) as usize;
-    let thickest = thickest.max(1);
+    let thickest = ((ink.width().max(ink.height()) as f32 * THICKNESS) as usize).max(1);
     if slope(ink, threshold).is_some_and(|slope| erase_sloping(ink, slope, threshold, thickest + 2 * STEP)) {
         return;
     }
-    let lines = Lines::find(ink, threshold, LENGTH);
-    if lines.n(Axis::Rows) + lines.n(Axis::Columns) >= FEWEST {
-        lines.wipe(ink, threshold, thickest);
+    let lines = AXES.map(|axis| runs(ink, threshold, LENGTH, axis));
+    if lines.iter().map(|runs| n_lines(runs)).sum::<usize>() >= FEWEST {
+        wipe_all(ink, &lines, thickest, threshold);
     }
 }
 
@@ -54,40 +53,10 @@ fn erase_sloping(ink: &mut GrayImage, slope: f32, threshold: u8, thickest: usize
 pub fn erase_within(ink: &mut GrayImage, bounds: &Rect, threshold: u8) {
     let mut frame = imageops::crop_imm(ink, bounds.left, bounds.top, bounds.width, bounds.height).to_image();
     let thickest = (bounds.width.min(bounds.height) as f32 * FRAME_THICKNESS) as usize;
-    let lines = Lines::find(&frame, threshold, FRAME_LENGTH);
-    if lines.n(Axis::Rows).min(lines.n(Axis::Columns)) >= FEWEST {
-        lines.wipe(&mut frame, threshold, thickest.max(1));
+    let lines = AXES.map(|axis| runs(&frame, threshold, FRAME_LENGTH, axis));
+    if lines.iter().all(|runs| n_lines(runs) >= FEWEST) {
+        wipe_all(&mut frame, &lines, thickest.max(1), threshold);
         imageops::replace(ink, &frame, bounds.left.into(), bounds.top.into());
-    }
-}
-
-/// For each row and column the longest unbroken run of ink, where it is long enough.
-struct Lines {
-    rows: Vec<Option<(usize, usize)>>,
-    columns: Vec<Option<(usize, usize)>>,
-}
-
-impl Lines {
-    /// The lines that run across this part of a picture.
-    fn find(ink: &GrayImage, threshold: u8, part: f32) -> Lines {
-        Lines {
-            rows: runs(ink, threshold, part, Axis::Rows),
-            columns: runs(ink, threshold, part, Axis::Columns),
-        }
-    }
-
-    /// How many lines there are along an axis.
-    fn n(&self, axis: Axis) -> usize {
-        let runs = match axis {
-            Axis::Rows => &self.rows,
-            Axis::Columns => &self.columns,
-        };
-        n_lines(runs)
-    }
-
-    fn wipe(&self, ink: &mut GrayImage, threshold: u8, thickest: usize) {
-        wipe(ink, &self.rows, thickest, threshold, Axis::Rows);
-        wipe(ink, &self.columns, thickest, threshold, Axis::Columns);
     }
 }
 
@@ -210,6 +179,8 @@ enum Axis {
     Columns,
 }
 
+const AXES: [Axis; 2] = [Axis::Rows, Axis::Columns];
+
 impl Axis {
     /// Length of a line along the axis, and number of lines.
     fn size(self, ink: &GrayImage) -> (usize, usize) {
@@ -250,6 +221,13 @@ fn runs(ink: &GrayImage, threshold: u8, part: f32, axis: Axis) -> Vec<Option<(us
     (0..n)
         .map(|line| may_be_ruled(line).then(|| longest(line)).flatten())
         .collect()
+}
+
+/// Wipes the runs along both axes.
+fn wipe_all(ink: &mut GrayImage, lines: &[Vec<Option<(usize, usize)>>; 2], thickest: usize, threshold: u8) {
+    for (axis, runs) in AXES.into_iter().zip(lines) {
+        wipe(ink, runs, thickest, threshold, axis);
+    }
 }
 
 /// Wipes the runs, but where ink goes on beyond the line on both of its sides.
