@@ -6,6 +6,7 @@
 //! around the paper, `frames` the boxes of a form and `ruling` printed lines; `components` finds the marks; `group` makes
 //! digits and lines of them; `place` draws each digit as MNIST does.
 
+mod border;
 mod components;
 mod decode;
 mod frames;
@@ -23,6 +24,7 @@ use image::{DynamicImage, GrayImage, ImageError};
 
 use self::components::Components;
 use self::group::Group;
+use self::place::Pen;
 use crate::{Digit, SIDE};
 
 pub use self::decode::{MAX_FILE_BYTES, pixels};
@@ -106,7 +108,11 @@ pub type Watch<'a> = &'a mut dyn FnMut(&str, &dyn Fn() -> GrayImage);
 /// # Errors
 /// As [`read_page`].
 pub fn read(bytes: &[u8]) -> Result<Digit, GlyphError> {
-    let page = read_page(bytes)?;
+    read_largest(bytes, Pen::Usual)
+}
+
+fn read_largest(bytes: &[u8], pen: Pen) -> Result<Digit, GlyphError> {
+    let page = read_drawn(bytes, pen, &mut |_, _| ())?;
     page.largest().map(|glyph| glyph.digit).ok_or(GlyphError::Blank)
 }
 
@@ -123,8 +129,13 @@ pub fn read_page(bytes: &[u8]) -> Result<Page, GlyphError> {
 /// # Errors
 /// As [`read_page`].
 pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
+    read_drawn(bytes, Pen::Usual, watch)
+}
+
+fn read_drawn(bytes: &[u8], pen: Pen, watch: Watch) -> Result<Page, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
-    let (grey, factor) = paper::grey(image, orientation);
+    let (mut grey, scale) = paper::grey(image, orientation);
+    border::erase(&mut grey);
     watch("grey", &|| grey.clone());
     let mut ink = ground::ink(grey);
     watch("ink", &|| ink.clone());
@@ -139,11 +150,11 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
             threshold,
             group.bounds,
             marks.others(&group.members, &group.bounds),
-            place::Pen::Usual,
+            pen,
         )?;
         Ok(Glyph {
             digit,
-            bounds: group.bounds.scaled(factor),
+            bounds: group.bounds.scaled(scale),
         })
     })?;
     for glyph in page.lines.iter().flatten() {

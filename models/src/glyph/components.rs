@@ -75,9 +75,13 @@ impl Components {
         runs.filter_map(move |(run, &mark)| (!is_member[mark as usize]).then_some(run))
     }
 
-    /// All runs, each with the mark that it belongs to.
-    pub fn runs(&self) -> impl Iterator<Item = (&Run, usize)> {
-        self.runs.iter().zip(self.marks.iter().map(|&mark| mark as usize))
+    /// The runs of each mark.
+    pub fn runs_by_mark(&self) -> Vec<Vec<&Run>> {
+        let mut runs = vec![Vec::new(); self.list.len()];
+        for (run, &mark) in self.runs.iter().zip(&self.marks) {
+            runs[mark as usize].push(run);
+        }
+        runs
     }
 
     /// The runs of the `members`.

@@ -41,6 +41,12 @@ pub fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), GlyphError> {
     {
         return Err(GlyphError::TooLarge);
     }
+    if format == Some(ImageFormat::Gif) {
+        // Its frame is read beside the screen, and may be larger than it.
+        let mut limits = limits();
+        limits.max_alloc = Some(decoded);
+        decoder.set_limits(limits).map_err(refusal)?;
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(refusal)?;
     if width == 0 || height == 0 {
@@ -64,7 +70,7 @@ fn copies(format: ImageFormat, color: ColorType, bytes: &[u8]) -> u64 {
         ImageFormat::Jpeg if is_progressive(bytes) => 3,
         // The planes of brightness and colour, and a picture of the opacity.
         ImageFormat::WebP if color.has_alpha() => 3,
-        ImageFormat::WebP | ImageFormat::Tiff => 2,
+        ImageFormat::WebP | ImageFormat::Tiff | ImageFormat::Gif => 2,
         _ => 1,
     }
 }

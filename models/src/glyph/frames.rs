@@ -1,4 +1,4 @@
-//! Frames around digits go: the boxes of a form, one by one or side by side.
+//! Frames around digits go: the boxes of a form, one by one or side by side, and what a crop left of them.
 
 use image::GrayImage;
 
@@ -18,11 +18,20 @@ const AWAY: f32 = 0.05;
 const TURNED: f32 = 0.03;
 /// What is wider and higher than this part of the picture holds a page, and no field.
 const PAGE: f32 = 0.7;
+/// What is left of a frame, where a crop cut it or the form has it open, lies along two sides or three of the box around it, and could
+/// be a digit but for what it holds: a mark of this part of its height, of which it holds this part.
+const FEWEST_SIDES: usize = 2;
+const HELD: f32 = 0.4;
 
 /// Erases frames from the ink. Of a frame that digits touch, the straight lines go.
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
     let marks = Components::find(ink, threshold, threshold);
-    let found = frames(&marks);
+    let page = Rect::of(ink);
+    let (found, pieces): (Vec<Frame>, Vec<Frame>) = frames(&marks, FEWEST_SIDES)
+        .into_iter()
+        .filter(|frame| frame.is_whole() || frame.is_piece(&marks, &page))
+        .partition(Frame::is_whole);
+    erase_marks(ink, &marks, &pieces);
     if let [lone] = &found[..]
         && lone.is_bare
         && !holds_more(&marks, lone.mark)
@@ -35,6 +44,7 @@ pub fn erase(ink: &mut GrayImage, threshold: u8) {
     if touched.is_empty() {
         return;
     }
+    let before = ink.clone();
     for frame in touched {
         ruling::erase_within(ink, &marks.list[frame.mark].bounds, threshold);
     }
@@ -45,8 +55,12 @@ pub fn erase(ink: &mut GrayImage, threshold: u8) {
         let bounds = marks.list[frame.mark].bounds;
         frame.is_bare || (bounds.width as f32) < width || (bounds.height as f32) < height
     };
-    let fields: Vec<Frame> = frames(&marks).into_iter().filter(is_field).collect();
+    let fields: Vec<Frame> = frames(&marks, ALL_SIDES).into_iter().filter(is_field).collect();
     erase_marks(ink, &marks, &fields);
+    if ink.iter().all(|&level| level < threshold) {
+        // An 8 of straight lines is a frame with a line across.
+        *ink = before;
+    }
 }
 
 fn erase_marks(ink: &mut GrayImage, marks: &Components, frames: &[Frame]) {
@@ -65,30 +79,52 @@ fn holds_more(marks: &Components, mark: usize) -> bool {
     others.any(|(_, other)| bounds.union(&other.bounds) == bounds)
 }
 
-/// A mark that is a frame.
+/// How many sides a whole frame has.
+const ALL_SIDES: usize = 4;
+
+/// A mark that is a frame, or a piece of one.
 struct Frame {
     /// Which one.
     mark: usize,
-    /// Whether it lies along its sides only.
+    /// Along how many sides of its box it lies.
+    sides: usize,
+    /// Whether it lies along the sides of its box only.
     is_bare: bool,
 }
 
-/// The marks that are frames.
-fn frames(marks: &Components) -> Vec<Frame> {
-    let mut runs: Vec<Vec<&Run>> = vec![Vec::new(); marks.list.len()];
-    marks.runs().for_each(|(run, mark)| runs[mark].push(run));
+impl Frame {
+    fn is_whole(&self) -> bool {
+        self.sides == ALL_SIDES
+    }
+
+    /// Whether it is what a crop left of a frame, or an open one, and no digit.
+    fn is_piece(&self, marks: &Components, page: &Rect) -> bool {
+        let is_cut = marks.list[self.mark].bounds.touches(page);
+        let bounds = marks.list[self.mark].bounds;
+        let is_held = |other: &Rect| {
+            other.height as f32 >= HELD * bounds.height as f32
+                && -other.gap_x(&bounds) as f32 >= HELD * other.width as f32
+                && -other.gap_y(&bounds) as f32 >= HELD * other.height as f32
+        };
+        let mut others = marks.list.iter().enumerate().filter(|&(index, _)| index != self.mark);
+        self.is_bare && (is_cut || self.sides > FEWEST_SIDES) && others.any(|(_, other)| is_held(&other.bounds))
+    }
+}
+
+/// The marks that lie along at least so many sides of their boxes.
+fn frames(marks: &Components, fewest_sides: usize) -> Vec<Frame> {
     let frame = |(mark, runs): (usize, &Vec<&Run>)| {
         let Component { bounds, area, .. } = &marks.list[mark];
         let has_room = bounds.width.min(bounds.height) >= SMALLEST;
         let is_hollow = *area as f32 <= MOST_INK * bounds.area() as f32;
-        let is_bare = (has_room && is_hollow).then(|| along_sides(bounds, runs)).flatten()?;
-        Some(Frame { mark, is_bare })
+        let (sides, is_bare) = (has_room && is_hollow).then(|| along_sides(bounds, runs))?;
+        (sides >= fewest_sides).then_some(Frame { mark, sides, is_bare })
     };
-    runs.iter().enumerate().filter_map(frame).collect()
+    marks.runs_by_mark().iter().enumerate().filter_map(frame).collect()
 }
 
-/// Whether the runs lie along the sides of their box only; `None` where they do not lie along all of them.
-fn along_sides(bounds: &Rect, runs: &[&Run]) -> Option<bool> {
+/// Along how many sides of their box the runs lie, and whether along them only.
+fn along_sides(bounds: &Rect, runs: &[&Run]) -> (usize, bool) {
     let (width, height) = (bounds.width as usize, bounds.height as usize);
     let away = |side: usize| ((width.min(height) as f32 * AWAY).max(2.0) + side as f32 * TURNED) as usize;
     let (beside, beyond) = (away(height), away(width));
@@ -116,7 +152,8 @@ fn along_sides(bounds: &Rect, runs: &[&Run]) -> Option<bool> {
     }
     let is_covered =
         |side: &Vec<bool>| side.iter().filter(|&&covered| covered).count() as f32 >= ALONG * side.len() as f32;
-    rows.iter().chain(&columns).all(is_covered).then_some(is_bare)
+    let sides = rows.iter().chain(&columns).filter(|side| is_covered(side));
+    (sides.count(), is_bare)
 }
 
 #[cfg(test)]

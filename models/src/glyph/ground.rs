@@ -8,7 +8,9 @@ use super::in_vectors;
 /// Longer side of the coarse picture in which the ground is looked for.
 const COARSE: u32 = 96;
 /// Side of the square that must fit into the ground, as a part of the picture's mean side; pens are narrower.
-const WINDOW: f32 = 0.3;
+const WINDOW: f32 = 0.4;
+/// Side of the squares of which each holds ground, where it is of one level, as a part of the mean side.
+const SQUARE: f32 = 0.16;
 /// Ground darker than this is not divided by, which would blow up noise.
 const DARKEST_GROUND: f32 = 80.0;
 /// A sheet fills more than this part of the box around it, its shorter side is more than that part of its longer one, and this more
@@ -23,14 +25,15 @@ const EDGE: f32 = 12.0;
 pub fn ink(mut grey: GrayImage) -> GrayImage {
     let coarse = Coarse::new(&grey);
     let mean_side = ((coarse.width * coarse.height) as f32).sqrt();
-    let radius = ((mean_side * WINDOW / 2.0).round() as usize).max(1);
-    match (coarse.everywhere(radius, greater), coarse.everywhere(radius, lesser)) {
+    let side = ((mean_side * SQUARE).round() as usize).max(2);
+    match (coarse.everywhere(side, greater), coarse.everywhere(side, lesser)) {
         (Some(light), dark) if dark.is_none() || frame_is_light(&grey) => {
             return each(grey, |level| share(light, level));
         }
         (_, Some(dark)) => return each(grey, |level| share(255.0 - dark, 255 - level)),
         _ => {}
     }
+    let radius = ((mean_side * WINDOW / 2.0).round() as usize).max(1);
     let inverted = coarse.inverted();
     let slope = coarse.slope();
     let light = coarse.closed_on(slope, radius);
@@ -198,11 +201,9 @@ impl Coarse {
         }
     }
 
-    /// The greatest or the least level, where every window holds it: then it is the ground, and there is no light to take
-    /// away.
-    fn everywhere(&self, radius: usize, pick: impl Fn(f32, f32) -> f32) -> Option<f32> {
-        // A window holds one of these squares, even where the border cuts it.
-        let side = radius + 1;
+    /// The greatest or the least level, where every square of this side holds it: then it is the ground, and there is no light to
+    /// take away.
+    fn everywhere(&self, side: usize, pick: impl Fn(f32, f32) -> f32) -> Option<f32> {
         let mut picks = Vec::new();
         for band in self.levels.chunks(side * self.width) {
             let mut row = band[..self.width].to_vec();
@@ -450,7 +451,7 @@ mod tests {
         }
         // A dark half is not drawn on the other.
         let halves = GrayImage::from_fn(100, 60, |x, _| Luma([if x < 50 { 40 } else { 200 }]));
-        assert!(Coarse::new(&halves).everywhere(11, greater).is_none());
+        assert!(Coarse::new(&halves).everywhere(12, greater).is_none());
     }
 
     #[test]

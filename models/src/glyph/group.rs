@@ -24,6 +24,10 @@ const RUNS_A_ROW: f32 = 5.0;
 const BROKEN_GAP: f32 = 0.06;
 /// What the border cuts is dropped beside a whole digit of at least this part of its height.
 const WHOLE_HEIGHT: f32 = 0.8;
+/// Nor is what is as wide as this part of its height cut, where the ink reaches all borders.
+const WHOLE_WIDTH: f32 = 0.4;
+/// A line along the border, the side of a field, is thinner than this part of its length.
+const LINE_THICKNESS: f32 = 0.08;
 /// The next digit of a line stands within this many times a digit's height, from middle to middle.
 const NEXT: f32 = 3.0;
 /// Digits stand in one line where they share this part of the lower one's rows.
@@ -111,16 +115,23 @@ fn without_specks(marks: &[Component]) -> Vec<usize> {
         .collect()
 }
 
-/// Drops what the picture's border cuts where something as large stands whole on it: neighbours of what was cropped.
+/// Drops what the picture's border cuts where something as large stands whole on it: neighbours of what was cropped, and lines along
+/// it. A picture that was cropped to its ink, as far as can be told, cuts nothing.
 fn drop_cut(chosen: &mut Vec<usize>, marks: &[Component], page: &Rect) {
-    let whole = chosen
-        .iter()
-        .map(|&index| marks[index].bounds)
-        .filter(|bounds| !bounds.touches(page));
-    let highest = whole.map(|bounds| bounds.height).max().unwrap_or(0) as f32;
-    chosen.retain(|&index| {
-        let bounds = marks[index].bounds;
-        !bounds.touches(page) || bounds.height as f32 * WHOLE_HEIGHT > highest
+    let bounds = |&index: &usize| marks[index].bounds;
+    let whole = chosen.iter().map(bounds).filter(|bounds| !bounds.touches(page));
+    let heights: Vec<u32> = whole.map(|bounds| bounds.height).collect();
+    let highest = heights.iter().copied().max().unwrap_or(0) as f32;
+    let is_line = |bounds: &Rect| {
+        let (length, thickness) = (bounds.width.max(bounds.height), bounds.width.min(bounds.height));
+        thickness as f32 <= LINE_THICKNESS * length as f32 && highest < WHOLE_HEIGHT * length as f32
+    };
+    chosen.retain(|index| highest == 0.0 || !bounds(index).touches(page) || !is_line(&bounds(index)));
+    let is_cropped_to_ink = chosen.iter().map(bounds).reduce(|a, b| a.union(&b)) == Some(*page);
+    chosen.retain(|index| {
+        let bounds = bounds(index);
+        let is_whole = is_cropped_to_ink && (heights.len() > 1 || bounds.width as f32 >= WHOLE_WIDTH * highest);
+        !bounds.touches(page) || is_whole || bounds.height as f32 * WHOLE_HEIGHT > highest
     });
 }
 

@@ -5,7 +5,7 @@ use image::imageops::{self, FilterType};
 
 use super::components::Components;
 use super::place::{self, Pen};
-use super::{GlyphError, Rect, decode, ground, group, paper, threshold};
+use super::{GlyphError, Rect, decode, ground, paper, threshold};
 use crate::{Digit, SIDE};
 
 /// How far a picture is prepared; each step includes those before it.
@@ -62,7 +62,7 @@ pub fn read_up_to(bytes: &[u8], rung: Rung) -> Result<Digit, GlyphError> {
             let bounds = inked(&grey, threshold).ok_or(GlyphError::Blank)?;
             place::place(&grey, threshold, bounds, [], Pen::Own)
         }
-        Rung::Found => found(bytes),
+        Rung::Found => super::read_largest(bytes, Pen::Own),
         Rung::Stroked => super::read(bytes),
     }
 }
@@ -76,17 +76,4 @@ fn resized(grey: &GrayImage) -> Digit {
 fn inked(ink: &GrayImage, threshold: u8) -> Option<Rect> {
     let marks = Components::find(ink, threshold, threshold);
     marks.list.iter().map(|mark| mark.bounds).reduce(|a, b| a.union(&b))
-}
-
-/// All steps but the pen's.
-fn found(bytes: &[u8]) -> Result<Digit, GlyphError> {
-    let (image, orientation) = decode::decode(bytes)?;
-    let mut ink = ground::ink(paper::grey(image, orientation).0);
-    let threshold = super::cleared(&mut ink)?;
-    let marks = Components::find(&ink, threshold, super::faint(threshold));
-    let lines = group::lines(&marks.list, &Rect::of(&ink))?;
-    let largest = lines.iter().flatten().max_by_key(|group| group.bounds.area());
-    let largest = largest.ok_or(GlyphError::Blank)?;
-    let others = marks.others(&largest.members, &largest.bounds);
-    place::place(&ink, threshold, largest.bounds, others, Pen::Own)
 }

@@ -1,12 +1,17 @@
 //! Any decoded picture becomes grey ink on opaque paper, of a size that is quick to work on.
 
+use image::imageops::{self, FilterType};
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbaImage};
 
 use super::in_vectors;
 
-/// Larger pictures are shrunk by a whole factor: digits are read at 20 pixels, and this leaves many on a page.
-const MAX_PIXELS: u64 = 1_000_000;
+/// Larger pictures are shrunk by the whole factor that comes nearest to so many pixels: digits are read at 20 pixels, and this
+/// leaves many on a page.
+const PIXELS: u64 = 1_000_000;
+/// Pictures whose longer side is shorter are enlarged by a whole factor: strokes and the ground between them are two pixels wide
+/// then, so that the threshold leaves both.
+const SHORTEST: u32 = 32;
 /// A colour channel is taken for grey where it spreads this much wider than brightness, as with green ink on red.
 const CHANNEL_GAIN: f64 = 2.0;
 /// Rows of the shrunk picture that are made at once.
@@ -14,8 +19,8 @@ const STRIP: u32 = 16;
 /// Pixels that are added up at once: their sums and squares fit into 32 bits, and they stay in the cache.
 const BLOCK: usize = 1024;
 
-/// Grey levels of the upright picture, shrunk by the whole factor that is returned with them.
-pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, u32) {
+/// Grey levels of the upright picture, shrunk by a whole factor or enlarged by one, which are returned with them.
+pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, (u32, u32)) {
     let (width, height) = (image.width(), image.height());
     let factor = factor(width, height);
     let levels = match image {
@@ -25,14 +30,18 @@ pub fn grey(image: DynamicImage, orientation: Orientation) -> (GrayImage, u32) {
         other => clearest(other.into_rgba8().as_chunks::<4>().0),
     };
     let grey = GrayImage::from_raw(width / factor, height / factor, levels).expect("there is a level for every pixel");
-    let mut upright = DynamicImage::ImageLuma8(grey);
+    let enlarged = SHORTEST.div_ceil(width.max(height));
+    let mut upright = DynamicImage::ImageLuma8(match enlarged {
+        1 => grey,
+        times => imageops::resize(&grey, width * times, height * times, FilterType::CatmullRom),
+    });
     upright.apply_orientation(orientation);
-    (upright.into_luma8(), factor)
+    (upright.into_luma8(), (factor, enlarged))
 }
 
 fn factor(width: u32, height: u32) -> u32 {
     let pixels = u64::from(width) * u64::from(height);
-    let factor = (1..).find(|factor| pixels <= MAX_PIXELS * factor * factor);
+    let factor = (1..).find(|factor| 4 * pixels <= PIXELS * (2 * factor + 1) * (2 * factor + 1));
     // A factor may not swallow the shorter side.
     factor.map_or(1, |factor| factor as u32).min(width.min(height)).max(1)
 }

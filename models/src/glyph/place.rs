@@ -1,5 +1,6 @@
-//! One digit's ink is drawn again as MNIST draws it: strokes of a usual width, the longer side 20 pixels, smooth edges,
-//! the centre of mass in the middle.
+//! One digit's ink is drawn again as MNIST draws it: strokes of a usual width, the longer side 20 pixels, the centre of mass
+//! in the middle. Its grey levels stay, for they tell where in a pixel an edge lies; only strokes that must get wider are drawn
+//! anew in black and white.
 
 use std::iter;
 
@@ -50,10 +51,9 @@ pub fn place<'a>(
         return Err(GlyphError::Speck);
     }
     let crop = Crop::new(ink, bounds, others);
-    // What is enlarged has no pen's pressure to even out: a lower level would only widen its strokes.
-    let is_enlarged = bounds.width.max(bounds.height) < INK_BOX as u32;
-    let threshold = f32::from(threshold) * if is_enlarged { 1.0 } else { DRAWN };
-    let fine = crop.drawn(0.0, threshold);
+    let threshold = f32::from(threshold) * DRAWN;
+    let drawn = crop.drawn(0.0);
+    let fine = drawn.inked(threshold);
     let outline = fine.outline() / FINE as f32;
     let stroke = fine.stroke() / FINE as f32;
     if outline > LONGEST_OUTLINE {
@@ -63,12 +63,14 @@ pub fn place<'a>(
         return Err(GlyphError::Solid);
     }
     if pen == Pen::Own || stroke >= THIN_STROKE {
-        return Ok(centered(&fine));
+        return Ok(centered(&drawn.levels(), &fine.levels(), fine.width / FINE));
     }
     // The strokes grow outwards by a radius, and the whole must still fill the box. Drawn into the box less the radius
     // on each side a stroke is s * (1 - 2 r / box) wide, and 2 r more is the usual width.
     let radius = FINE as f32 * (USUAL_STROKE - stroke) / 2.0 / (1.0 - stroke / INK_BOX as f32);
-    Ok(centered(&crop.drawn(radius, threshold).thickened(radius)))
+    let thick = crop.drawn(radius).inked(threshold).thickened(radius);
+    let levels = thick.levels();
+    Ok(centered(&levels, &levels, thick.width / FINE))
 }
 
 /// The ink in a box, shrunk towards the fine box by a whole factor, with one cell of ground around it.
@@ -115,7 +117,7 @@ impl Crop {
     }
 
     /// The ink scaled so that its longer side fills the fine box less `margin` on each side.
-    fn drawn(&self, margin: f32, threshold: f32) -> Fine {
+    fn drawn(&self, margin: f32) -> Drawn {
         let (ink_width, ink_height) = self.ink;
         let scale = (FINE_BOX as f32 - 2.0 * margin) / ink_width.max(ink_height);
         // Both sides are whole pixels of the digit, so that the box lies on its grid.
@@ -127,18 +129,14 @@ impl Crop {
         let columns: Vec<Between> = columns.collect();
         let rows = self.levels.chunks_exact(self.width).map(|row| stretched(row, &columns));
         let rows: Vec<[f32; FINE_BOX]> = rows.collect();
-        let inked = |y| {
+        let between = |y| {
             let place = Between::new(source(y, height, ink_height), self.height);
-            inked(
-                &rows[usize::from(place.first)],
-                &rows[usize::from(place.second)],
-                place.part,
-                threshold,
-            )
+            let (above, below) = (&rows[usize::from(place.first)], &rows[usize::from(place.second)]);
+            std::array::from_fn(|x| above[x] + (below[x] - above[x]) * place.part)
         };
-        Fine {
+        Drawn {
             width,
-            rows: (0..height).map(inked).collect(),
+            rows: (0..height).map(between).collect(),
         }
     }
 }
@@ -197,16 +195,46 @@ fn stretched(row: &[u8], columns: &[Between]) -> [f32; FINE_BOX] {
     levels
 }
 
-/// The ink of a row that lies between two others.
-fn inked(above: &[f32; FINE_BOX], below: &[f32; FINE_BOX], part: f32, threshold: f32) -> u128 {
-    const LANES: usize = 16;
-    let blocks = above.as_chunks::<LANES>().0.iter().zip(below.as_chunks::<LANES>().0);
-    let bits = blocks.map(|(above, below)| -> u32 {
-        let is_ink = |at: usize| above[at] + (below[at] - above[at]) * part >= threshold;
-        (0..LANES).map(|at| u32::from(is_ink(at)) << at).sum()
-    });
-    bits.zip((0..).step_by(LANES))
-        .fold(0, |row, (bits, at)| row | u128::from(bits) << at)
+/// A digit's ink in grey, [`FINE`] times as large as it will be.
+struct Drawn {
+    width: usize,
+    /// Levels from the left; what is beyond the width belongs to nothing.
+    rows: Vec<[f32; FINE_BOX]>,
+}
+
+impl Drawn {
+    /// What is at least at the threshold.
+    fn inked(&self, threshold: f32) -> Fine {
+        const LANES: usize = 16;
+        let row = |levels: &[f32; FINE_BOX]| {
+            let blocks = levels.as_chunks::<LANES>().0.iter();
+            let bits = blocks.map(|block| -> u32 {
+                let is_ink = |at: usize| u32::from(block[at] >= threshold);
+                (0..LANES).map(|at| is_ink(at) << at).sum()
+            });
+            bits.zip((0..).step_by(LANES))
+                .fold(0, |row, (bits, at)| row | u128::from(bits) << at)
+        };
+        Fine {
+            width: self.width,
+            rows: self.rows.iter().map(row).collect(),
+        }
+    }
+
+    /// The levels of the digit's box, whose darkest ink is as dark as MNIST's.
+    fn levels(&self) -> Vec<u8> {
+        let width = self.width / FINE;
+        let bands = self.rows.chunks_exact(FINE);
+        let sums = bands.flat_map(|band| {
+            (0..width).map(|x| {
+                let cells = band.iter().flat_map(|row| &row[x * FINE..(x + 1) * FINE]);
+                cells.sum::<f32>()
+            })
+        });
+        let sums: Vec<f32> = sums.collect();
+        let darkest = self.rows.as_flattened().iter().copied().fold(1.0, f32::max) * (FINE * FINE) as f32;
+        sums.iter().map(|sum| (sum / darkest * 255.0).round() as u8).collect()
+    }
 }
 
 /// A digit in black and white, [`FINE`] times as large as it will be.
@@ -234,6 +262,22 @@ impl Fine {
             .sum();
         // Stairs of pixels are longer than the slanted edge, by 4 / pi in the mean of all directions.
         (across + down) as f32 * std::f32::consts::FRAC_PI_4
+    }
+
+    /// The levels of the digit's box, which are shares of ink.
+    fn levels(&self) -> Vec<u8> {
+        let width = self.width / FINE;
+        let mut levels = Vec::with_capacity(width * self.rows.len() / FINE);
+        for rows in self.rows.chunks_exact(FINE) {
+            let (even, odd) = counts(rows);
+            let counts = even.into_iter().zip(odd).flat_map(|(even, odd)| [even, odd]);
+            levels.extend(
+                counts
+                    .take(width)
+                    .map(|count| (u32::from(count) * 255 / (FINE * FINE) as u32) as u8),
+            );
+        }
+        levels
     }
 
     /// Every stroke wider by `radius` on each side.
@@ -274,21 +318,12 @@ fn counts(rows: &[u128]) -> ([u8; 16], [u8; 16]) {
     (u128::to_le_bytes(even), u128::to_le_bytes(odd))
 }
 
-/// Shares of ink become levels, and the centre of mass comes as near to [`CENTER`] as whole pixels allow.
-fn centered(fine: &Fine) -> Digit {
-    let (width, height) = (fine.width / FINE, fine.rows.len() / FINE);
-    let mut levels = vec![0u32; width * height];
-    for (levels, rows) in levels.chunks_exact_mut(width).zip(fine.rows.chunks_exact(FINE)) {
-        let (even, odd) = counts(rows);
-        for (levels, (even, odd)) in levels.chunks_mut(2).zip(even.into_iter().zip(odd)) {
-            levels
-                .iter_mut()
-                .zip([even, odd])
-                .for_each(|(level, count)| *level = count.into());
-        }
-    }
+/// The levels of a digit's box, moved so that the centre of the `ink` comes as near to [`CENTER`] as whole pixels allow.
+fn centered(levels: &[u8], ink: &[u8], width: usize) -> Digit {
+    let height = levels.len() / width;
     let (mut mass, mut mass_x, mut mass_y) = (0, 0, 0);
-    for (place, &level) in levels.iter().enumerate() {
+    for (place, level) in ink.iter().enumerate() {
+        let level = u32::from(*level);
         mass += level;
         mass_x += level * (place % width) as u32;
         mass_y += level * (place / width) as u32;
@@ -301,7 +336,7 @@ fn centered(fine: &Fine) -> Digit {
     let mut digit = Digit([0; PIXELS]);
     for (place, &level) in levels.iter().enumerate() {
         let (x, y) = (left + place % width, top + place / width);
-        digit.0[y * SIDE + x] = (level * 255 / (FINE * FINE) as u32) as u8;
+        digit.0[y * SIDE + x] = level;
     }
     digit
 }

@@ -24,13 +24,14 @@ impl Rect {
         }
     }
 
-    /// The same box on a picture that is `factor` times as large.
-    pub(super) fn scaled(&self, factor: u32) -> Rect {
+    /// The same box on a picture that is `times / parts` as large, on whose pixels its edges may not fall: then it holds them.
+    pub(super) fn scaled(&self, (times, parts): (u32, u32)) -> Rect {
+        let (left, top) = (self.left * times / parts, self.top * times / parts);
         Rect {
-            left: self.left * factor,
-            top: self.top * factor,
-            width: self.width * factor,
-            height: self.height * factor,
+            left,
+            top,
+            width: (self.right() * times).div_ceil(parts) - left,
+            height: (self.bottom() * times).div_ceil(parts) - top,
         }
     }
 

@@ -4,8 +4,10 @@ use image::{GrayImage, imageops};
 
 use super::Rect;
 
-/// A ruled line runs across this part of the picture.
+/// A ruled line runs across this part of the picture, and is at least that part of its longer side long: in a low picture of one
+/// line of text it is a stem.
 const LENGTH: f32 = 0.7;
+const LEAST_LENGTH: f32 = 0.35;
 /// Lines are thinner than this part of the picture's longer side; at least one pixel.
 const THICKNESS: f32 = 0.012;
 /// The lines of a frame run across this part of it, and are thinner than that part of its shorter side.
@@ -25,7 +27,7 @@ pub fn erase(ink: &mut GrayImage, threshold: u8) {
     if slope(ink, threshold).is_some_and(|slope| erase_sloping(ink, slope, threshold, thickest + 2 * STEP)) {
         return;
     }
-    let lines = AXES.map(|axis| runs(ink, threshold, LENGTH, axis));
+    let lines = AXES.map(|axis| ruled(ink, threshold, axis));
     if lines.iter().map(|runs| n_lines(runs)).sum::<usize>() >= FEWEST {
         wipe_all(ink, &lines, thickest, threshold);
     }
@@ -39,7 +41,7 @@ fn erase_sloping(ink: &mut GrayImage, slope: f32, threshold: u8, thickest: usize
     ];
     let found = straight
         .each_ref()
-        .map(|straight| runs(&straight.ink, threshold, LENGTH, straight.axis));
+        .map(|straight| ruled(&straight.ink, threshold, straight.axis));
     let n: usize = found.iter().map(|runs| n_lines(runs)).sum();
     if n >= FEWEST {
         for (straight, runs) in straight.into_iter().zip(&found) {
@@ -198,6 +200,15 @@ impl Axis {
             Axis::Columns => along * ink.width() as usize + line,
         }
     }
+}
+
+/// For each row or column the run of ink that is a line of a page.
+fn ruled(ink: &GrayImage, threshold: u8, axis: Axis) -> Vec<Option<(usize, usize)>> {
+    let (length, n) = axis.size(ink);
+    if LENGTH * (length as f32) < LEAST_LENGTH * n as f32 {
+        return vec![None; n];
+    }
+    runs(ink, threshold, LENGTH, axis)
 }
 
 /// For each row or column the longest unbroken run of ink, where it has this part of the picture's length.

@@ -23,7 +23,8 @@ pub fn erase(ink: &mut GrayImage, level: u8) -> bool {
     }
     let page = Rect::of(ink);
     let marks = Components::find(ink, level, level);
-    let is_table = |&mark: &usize| lies_along(&page, &marks.list[mark].bounds, || marks.runs_of(&[mark]));
+    let runs = marks.runs_by_mark();
+    let is_table = |&mark: &usize| lies_along(&page, &marks.list[mark].bounds, &runs[mark]);
     let tables: Vec<usize> = (0..marks.list.len()).filter(is_table).collect();
     let edge = (ink.width().max(ink.height()) as f32 * EDGE).ceil() as usize;
     let (width, height) = (ink.width() as usize, ink.height() as usize);
@@ -38,17 +39,21 @@ pub fn erase(ink: &mut GrayImage, level: u8) -> bool {
 }
 
 /// Whether a mark with these bounds and runs lies along a horizontal side of the page and along a vertical one.
-fn lies_along<'a, R: Iterator<Item = &'a Run>>(page: &Rect, bounds: &Rect, runs: impl Fn() -> R) -> bool {
+fn lies_along(page: &Rect, bounds: &Rect, runs: &[&Run]) -> bool {
     let touches = (bounds.left == page.left || bounds.right() == page.right())
         && (bounds.top == page.top || bounds.bottom() == page.bottom());
     if !touches {
         return false;
     }
     let in_row = |row: u32| {
-        let runs = runs().filter(|run| run.row() == row as usize);
+        let runs = runs.iter().filter(|run| run.row() == row as usize);
         runs.map(|run| run.columns().len()).sum::<usize>() as f32
     };
-    let in_column = |column: u32| runs().filter(|run| run.columns().contains(&(column as usize))).count() as f32;
+    let in_column = |column: u32| {
+        runs.iter()
+            .filter(|run| run.columns().contains(&(column as usize)))
+            .count() as f32
+    };
     let deep = ((page.width.max(page.height) as f32 * DEEP) as u32).max(3);
     let (right, bottom) = (page.right() - 1, page.bottom() - 1);
     // Lines are no table: further in there is less of them.
