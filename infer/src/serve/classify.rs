@@ -23,6 +23,8 @@ use crate::{Answer, Prediction, Reading, numbers, prediction};
 
 /// Pictures with at most so many pixels are read at once: to wake another thread would take as long.
 const TINY: u64 = 100_000;
+/// Most bytes of such a picture.
+const TINY_BYTES: usize = 64 << 10;
 /// Pictures with more pixels are read one at a time.
 const LARGE: u64 = 2_000_000;
 
@@ -51,13 +53,15 @@ pub async fn classify(
 
     let picture = picture(&headers, &body.bytes).await?;
     let pixels = glyph::pixels(&picture);
+    // A GIF's frames may be larger than its header says.
+    let small = picture.len() <= TINY_BYTES && !picture.starts_with(b"GIF");
     // The body goes with the work, so that its memory is counted until it is free.
     let work = move || {
         let _body = body;
         read(&picture)
     };
     let work = match pixels {
-        Some(..=TINY) => work(),
+        Some(..=TINY) if small => work(),
         _ => {
             let size = if pixels > Some(LARGE) { Size::Large } else { Size::Small };
             let (work, waited) = app.0.front.run(size, work).await?;
