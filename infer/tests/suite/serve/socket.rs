@@ -137,6 +137,25 @@ fn too_much_and_nonsense_is_refused() {
     assert!(server.exchange(&request(&picture)).contains("\"digit\":6"));
 }
 
+#[test]
+fn a_refusal_reaches_clients_that_send_all_first() {
+    let server = Server::start(&[]);
+    let body = vec![0; 12 << 20];
+    for (line, header, status) in [
+        ("POST /nothing", "", 404),
+        ("PUT /classify", "", 405),
+        ("POST /classify?color=red", "", 400),
+        ("POST /classify", "Content-Encoding: gzip\r\n", 415),
+        ("POST /v2/models/cats/infer", "", 404),
+    ] {
+        let length = body.len();
+        let head =
+            format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}Content-Length: {length}\r\n\r\n");
+        let answer = server.exchange(&[head.as_bytes(), &body].concat());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {answer}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_stop_loses_no_request() {
