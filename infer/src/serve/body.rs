@@ -49,7 +49,7 @@ impl Bodies {
     /// When it is compressed, too large, too slow or broken off, or the memory is used up.
     pub async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
         if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-            && encoding != "identity"
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
         {
             return Err(Refusal::Unsupported(
                 "compressed bodies are not read: send it as it is".into(),

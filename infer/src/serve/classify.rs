@@ -93,7 +93,11 @@ pub async fn classify(
 /// The picture's bytes: the body, or the one file in a form.
 async fn picture(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Refusal> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let Some(content_type) = content_type.filter(|value| value.starts_with("multipart/form-data")) else {
+    let is_form = |value: &&str| {
+        let (kind, _) = value.split_once(';').unwrap_or((value, ""));
+        kind.trim().eq_ignore_ascii_case("multipart/form-data")
+    };
+    let Some(content_type) = content_type.filter(is_form) else {
         return Ok(body.clone());
     };
     let invalid = |error: multer::Error| Refusal::Invalid(format!("the form cannot be read: {error}"));

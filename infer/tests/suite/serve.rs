@@ -113,6 +113,21 @@ async fn only_what_is_surely_small_is_read_at_once() {
 }
 
 #[tokio::test]
+async fn headers_may_be_spelt_in_capitals() {
+    let part = b"--x\r\nContent-Disposition: form-data; name=\"picture\"\r\n\r\n";
+    let body = [&part[..], &picture(3), b"\r\n--x--\r\n"].concat();
+    let mut request = post("/classify", body);
+    for (name, value) in [
+        ("content-type", "Multipart/Form-Data; boundary=x"),
+        ("content-encoding", "Identity"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let (_, answer) = send(&app(), request).await;
+    assert_eq!(answer["digit"], 3, "{answer}");
+}
+
+#[tokio::test]
 async fn no_digit_is_an_answer_and_no_picture_is_none() {
     let app = app();
     let (status, answer) = send(&app, post("/classify", blank())).await;
