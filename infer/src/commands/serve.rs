@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let listener = bind(&args.listen).await?;
         let stop = stop()?;
         let app = App::new(classifiers, &args.settings(reject));
-        writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
+        // The address may be known already, and stdout closed.
+        let _ = writeln!(io::stdout(), "http://{}", listener.local_addr()?);
         note("open it and draw; Ctrl-C stops");
         if !listen::serve(listener, &app, stop.notified()).await? {
             bail!("stopped, and some requests were cut: they took longer than four times --timeout");

@@ -175,6 +175,22 @@ fn a_stop_loses_no_request() {
     assert!(said.contains("every request is answered"), "{said}");
 }
 
+#[cfg(unix)]
+#[test]
+fn serves_where_nobody_reads_its_address() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(INFER);
+    command.args(["serve", "--listen=127.0.0.1:0", "--threads=1"]);
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("Ctrl-C stops"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// Asks on one connection until the server says that it closes it; every request must be answered.
 fn ask_until_closed(stream: TcpStream, picture: &[u8]) -> usize {
     let request = format!(
