@@ -545,6 +545,18 @@ fn verifies_every_engine() {
 }
 
 #[test]
+fn verifies_int8_by_its_digits() {
+    let output = infer(["verify", "--int8", "--engine", "native"]);
+    check(&output, 0, "native alike");
+    let mut golden = Golden::from_bytes(GOLDEN).unwrap();
+    golden.logits[..10].rotate_left(1);
+    let folder = folder(&[("off.safetensors", &golden.to_bytes())]);
+    let off = folder.path().join("off.safetensors");
+    let args = ["verify", "--int8", "--engine", "native", "--golden"].map(Path::new);
+    check(&infer(args.into_iter().chain([off.as_path()])), 1, "native DIFFERS");
+}
+
+#[test]
 fn verify_tells_other_logits_and_other_weights() {
     let mut golden = Golden::from_bytes(GOLDEN).unwrap();
     golden.logits[0] += 0.001;
