@@ -161,7 +161,14 @@ fn answers_the_good_files_among_bad_ones() {
 #[test]
 fn an_unreadable_file_has_a_row_like_every_other() {
     let bad = folder(&[("broken.png", b"\x89PNG\r\n\x1a\nno")]);
-    let files = [bad.path().join("broken.png"), sample(2), bad.path().join("none.png")];
+    let empty = bad.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let files = [
+        bad.path().join("broken.png"),
+        sample(2),
+        bad.path().join("none.png"),
+        empty,
+    ];
     let classify = |format: &str| {
         infer(
             [Path::new("classify"), Path::new(format)]
@@ -180,6 +187,7 @@ fn an_unreadable_file_has_a_row_like_every_other() {
     assert_eq!(named, files.each_ref().map(|file| file.to_str().unwrap()));
     assert!(rows[0]["error"].as_str().unwrap().starts_with("not a readable picture"));
     assert!(rows[2]["error"].as_str().unwrap().contains("No such file"));
+    assert_eq!(rows[3]["error"], "no pictures in this folder");
     assert!(rows[1].get("error").is_none() && rows[0].get("text").is_none());
 
     let csv = classify("--format=csv");
@@ -187,7 +195,7 @@ fn an_unreadable_file_has_a_row_like_every_other() {
     let mut reader = csv::Reader::from_reader(&csv.stdout[..]);
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
     let read: Vec<_> = rows.iter().map(|row| (&row[1], row[18].is_empty())).collect();
-    assert_eq!(read, [("", false), ("2", true), ("", false)]);
+    assert_eq!(read, [("", false), ("2", true), ("", false), ("", false)]);
 }
 
 #[test]

@@ -5,21 +5,20 @@ use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use infer::folder::is_picture;
 use infer::glyph::{self, Page};
 
-/// The file itself, or the pictures in the folder.
-pub fn pictures(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
+/// The pictures in the folder. A file, and a folder without pictures, is given back itself: reading it says what it is.
+pub fn pictures(path: &Path) -> Vec<PathBuf> {
     let mut pictures = Vec::new();
-    walk(path, &mut pictures);
-    if pictures.is_empty() {
-        bail!("no pictures in this folder");
+    if path.is_dir() {
+        walk(path, &mut pictures);
     }
-    Ok(pictures)
+    if pictures.is_empty() {
+        pictures.push(path.to_owned());
+    }
+    pictures
 }
 
 /// Adds the pictures in a folder and the folders in it, by name. Links to folders are not followed: they may lead back.
