@@ -59,8 +59,10 @@ const MANY: usize = 100;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.check()?;
     let mut failures = Failures::default();
-    let files: Vec<_> = args.files.iter().flat_map(|path| pictures::pictures(path)).collect();
-    if let Some(folder) = &args.debug_dir {
+    let debug_dir = args.debug_dir.as_deref();
+    let named = args.files.iter();
+    let files: Vec<_> = named.flat_map(|path| pictures::pictures(path, debug_dir)).collect();
+    if let Some(folder) = debug_dir {
         fs::create_dir_all(folder).with_context(|| format!("--debug-dir {}", folder.display()))?;
     }
     let mut classifier = args.engine.classifier()?;

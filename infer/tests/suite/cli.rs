@@ -421,6 +421,18 @@ fn the_steps_of_files_with_one_name_stay_apart() {
 }
 
 #[test]
+fn saved_steps_are_not_read_again() {
+    let folder = folder(&[("page.png", &page())]);
+    let steps = folder.path().join("steps");
+    for _ in 0..2 {
+        let [classify, json, debug_dir] = ["classify", "--format=json", "--debug-dir"].map(Path::new);
+        let output = infer([classify, json, folder.path(), debug_dir, &steps]);
+        check(&output, 0, "page.png");
+        assert_eq!(stdout(&output).lines().count(), 1);
+    }
+}
+
+#[test]
 fn an_empty_folder_is_an_error() {
     let folder = folder(&[("notes.txt", b"no picture")]);
     check(
