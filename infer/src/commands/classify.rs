@@ -22,7 +22,8 @@ use super::{EngineArgs, Format, UsageError, finite, png_path, progress, read_pic
 
 /// Read the digits in each picture: PNG, JPEG, GIF, BMP, WebP, TIFF or PNM
 ///
-/// A picture takes up to 200 MB of memory, and as many are read at a time as there are --threads.
+/// A picture takes up to 200 MB of memory, and as many are read at a time as there are --threads. Of a file with several
+/// pages or frames, TIFF or GIF, only the first is read.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, folders of pictures, or - for standard input

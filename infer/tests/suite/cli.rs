@@ -82,6 +82,7 @@ fn usage_errors_exit_with_2() {
     let kernels = ["classify", "--engine", "tract", "--kernels", "plain", "x.png"];
     check(&infer(kernels), 2, "--kernels are those of the native engine");
     check(&infer(["eval", "--misread", "sheet.jpg"]), 2, "must end in .png");
+    check(&infer(["eval", "--reject", "3"]), 2, "--folder");
 }
 
 #[test]
