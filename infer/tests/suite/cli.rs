@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{GrayImage, ImageFormat, imageops};
+use infer::REJECT;
 use infer::engine::EngineKind;
 use models::GOLDEN;
 use models::golden::Golden;
@@ -119,7 +120,9 @@ fn prints_csv() {
     let mut reader = csv::Reader::from_reader(&output.stdout[..]);
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 1);
-    assert!(rows[0][0].ends_with("a, \"b\".png") && &rows[0][1] == "4" && rows[0].len() == 19);
+    assert!(rows[0][0].ends_with("a, \"b\".png") && &rows[0][1] == "4" && rows[0].len() == 20);
+    assert_eq!(&reader.headers().unwrap()[4], "evidence");
+    assert!(rows[0][4].parse::<f32>().unwrap() > REJECT);
 }
 
 #[test]
@@ -195,7 +198,7 @@ fn an_unreadable_file_has_a_row_like_every_other() {
     check(&csv, 1, "not a readable picture");
     let mut reader = csv::Reader::from_reader(&csv.stdout[..]);
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
-    let read: Vec<_> = rows.iter().map(|row| (&row[1], row[18].is_empty())).collect();
+    let read: Vec<_> = rows.iter().map(|row| (&row[1], row[19].is_empty())).collect();
     assert_eq!(read, [("", false), ("2", true), ("", false), ("", false)]);
 }
 
