@@ -53,7 +53,8 @@ pub fn is_picture(path: &Path) -> bool {
 }
 
 fn from_table(folder: &Path, table: &Path) -> io::Result<Vec<Labelled>> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(table)?;
+    let text = fs::read(table)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&text[..]);
     let headers = reader.headers()?.clone();
     let column = |name: &str| {
         let found = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
@@ -65,12 +66,20 @@ fn from_table(folder: &Path, table: &Path) -> io::Result<Vec<Labelled>> {
         })
     };
     let (path, label) = (column("path")?, column("label")?);
-    let row = |(record, line): (csv::Result<csv::StringRecord>, usize)| {
+    let row = |record: csv::Result<csv::StringRecord>| {
         let record = record?;
         from_row(folder, &record[path], &record[label])
-            .map_err(|problem| io::Error::other(format!("line {line}: {problem}")))
+            .map_err(|problem| io::Error::other(format!("line {}: {problem}", line(&text, &record))))
     };
-    reader.records().zip(2..).map(row).collect()
+    reader.records().map(row).collect()
+}
+
+/// The line on which a record begins. Its position is before any blank lines above it, and may be within a line break.
+fn line(text: &[u8], record: &csv::StringRecord) -> usize {
+    let start = record.position().map_or(0, |position| position.byte() as usize);
+    let blank = text[start..].iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    let above = text[..start + blank].iter();
+    1 + above.filter(|&&byte| byte == b'\n').count()
 }
 
 fn from_row(folder: &Path, path: &str, label: &str) -> Result<Labelled, String> {
@@ -375,6 +384,12 @@ mod tests {
                 r#"line 3: "b.png": No such file"#,
             ),
             ("path,label\n.,4\n", r#"line 2: "." is not a file"#),
+            ("path,label\n\n\na.png,four\n", r#"line 4: the label "four""#),
+            ("path,label\r\n\r\na.png,four\r\n", r#"line 3: the label "four""#),
+            (
+                "note,path,label\n\"two\nlines\",a.png,4\n,a.png,four\n",
+                r#"line 4: the label "four""#,
+            ),
         ] {
             fs::write(&table, text).unwrap();
             let error = labelled(folder.path()).unwrap_err().to_string();

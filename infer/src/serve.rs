@@ -122,11 +122,18 @@ fn routes() -> Vec<(&'static str, MethodRouter<App>)> {
     routes
 }
 
-/// Counts every answer, and adds the headers that all have.
+/// Counts every answer, adds the headers that all have, and sees to it that a refusal reaches its client.
 async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
+    let (head, body) = request.into_parts();
+    let [body, rest] = body::share(body);
+    let mut response = next.run(Request::from_parts(head, body)).await;
+    let status = response.status();
+    // One that was too slow is not waited for again.
+    if (status.is_client_error() || status.is_server_error()) && status != StatusCode::REQUEST_TIMEOUT {
+        app.0.bodies.drain(rest).await;
+    }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -135,13 +142,13 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
         .or_insert(HeaderValue::from_static("no-store"));
     // What is left of a body that was refused would be taken for the next request.
     let refused_body = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT];
-    if app.is_stopping() || refused_body.contains(&response.status()) {
+    if app.is_stopping() || refused_body.contains(&status) {
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
-    app.0.metrics.answered(route, response.status(), start.elapsed());
+    app.0.metrics.answered(route, status, start.elapsed());
     response
 }
 

@@ -148,7 +148,7 @@ fn oversize() -> anyhow::Result<Row> {
     Ok(("3 MiB where 1 MiB is read, plain and chunked".into(), outcome))
 }
 
-/// Requests and tensors with one byte changed, each on a connection of its own.
+/// Requests and tensors with two bytes changed, each on a connection of its own.
 fn nonsense() -> anyhow::Result<Row> {
     let server = Server::infer(&["--timeout=1"])?;
     let json = br#"{"inputs":[{"name":"input","datatype":"FP32","shape":[1,1,28,28],"data":[[1,2],3]}]}"#;

@@ -5,11 +5,11 @@ mod pictures;
 mod table;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use indicatif::ProgressBar;
 use infer::glyph::GlyphError;
 use infer::{Classifier, REJECT, Reading};
@@ -22,7 +22,8 @@ use super::{EngineArgs, Format, UsageError, finite, png_path, progress, read_pic
 
 /// Read the digits in each picture: PNG, JPEG, GIF, BMP, WebP, TIFF or PNM
 ///
-/// A picture takes up to 200 MB of memory, and as many are read at a time as there are --threads.
+/// A picture takes up to 200 MB of memory, and as many are read at a time as there are --threads. Of a file with several
+/// pages or frames, TIFF or GIF, only the first is read.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, folders of pictures, or - for standard input
@@ -59,8 +60,10 @@ const MANY: usize = 100;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.check()?;
     let mut failures = Failures::default();
-    let files = failures.pictures(&args.files);
-    if let Some(folder) = &args.debug_dir {
+    let debug_dir = args.debug_dir.as_deref();
+    let named = args.files.iter();
+    let files: Vec<_> = named.flat_map(|path| pictures::pictures(path, debug_dir)).collect();
+    if let Some(folder) = debug_dir {
         fs::create_dir_all(folder).with_context(|| format!("--debug-dir {}", folder.display()))?;
     }
     let mut classifier = args.engine.classifier()?;
@@ -121,6 +124,7 @@ fn read(
             let page = page(&bytes, file, args.debug_dir.as_deref());
             (page, args.annotate.is_some().then_some(bytes))
         }
+        Err(error) if error.kind() == ErrorKind::IsADirectory => (Err(anyhow!("no pictures in this folder")), None),
         Err(error) => (Err(error.into()), None),
     };
     let pages: Vec<_> = match pool {
@@ -158,17 +162,6 @@ struct Failures {
 }
 
 impl Failures {
-    fn pictures(&mut self, paths: &[PathBuf]) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        for path in paths {
-            match pictures::pictures(path) {
-                Ok(pictures) => found.extend(pictures),
-                Err(error) => self.add(path, &error.to_string()),
-            }
-        }
-        found
-    }
-
     /// Prints an answer and draws it; or says why there is none.
     fn print(&mut self, args: &Args, table: &mut Table, file: &Path, read: Read) -> anyhow::Result<()> {
         let reading = match read.reading {

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Evidence below which there is no digit, in a folder [default: as classify]
-    #[arg(long, value_name = "EVIDENCE", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, value_name = "EVIDENCE", requires = "folder", allow_negative_numbers = true, value_parser = finite)]
     reject: Option<f32>,
     /// Draw the misread test digits into this picture, above each its label and in red what it was read as
     #[arg(long, value_name = "FILE.png", conflicts_with = "folder", value_parser = png_path())]

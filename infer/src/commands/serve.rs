@@ -5,7 +5,7 @@ use std::process::{ExitCode, exit};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use infer::REJECT;
 use infer::serve::{App, Settings, listen};
 use tokio::net::TcpListener;
@@ -47,9 +47,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let listener = bind(&args.listen).await?;
         let stop = stop()?;
         let app = App::new(classifiers, &args.settings(reject));
-        writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
+        // The address may be known already, and stdout closed.
+        let _ = writeln!(io::stdout(), "http://{}", listener.local_addr()?);
         note("open it and draw; Ctrl-C stops");
-        listen::serve(listener, &app, stop.notified()).await?;
+        if !listen::serve(listener, &app, stop.notified()).await? {
+            bail!("stopped, and some requests were cut: they took longer than four times --timeout");
+        }
         note("stopped, every request is answered");
         Ok(ExitCode::SUCCESS)
     })

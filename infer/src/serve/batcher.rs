@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use models::{CLASSES, PIXELS};
 use prometheus::{Histogram, IntGauge};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Settings;
 use super::metrics::Metrics;
@@ -30,6 +31,7 @@ pub struct Batcher {
     waiting: IntGauge,
     batches: Histogram,
     max_delay: Duration,
+    timeout: Duration,
 }
 
 /// An engine, locked by who runs it.
@@ -80,13 +82,14 @@ impl Batcher {
             waiting: metrics.engine_queue.clone(),
             batches: metrics.batches.clone(),
             max_delay: settings.max_delay,
+            timeout: settings.timeout,
         }
     }
 
     /// The logits of digits, `[n, PIXELS]` in the numbers that the model's input takes.
     ///
     /// # Errors
-    /// When the queue is full, or the engine fails.
+    /// When the queue is full, the answer does not come in time, or the engine fails.
     pub async fn run(&self, numbers: Vec<f32>, timing: &mut Timing) -> Result<Vec<[f32; CLASSES]>, Refusal> {
         let since = Instant::now();
         if let Some(mut engine) = self.idle(&numbers) {
@@ -102,9 +105,8 @@ impl Batcher {
             self.waiting.dec();
             return Err(Refusal::Busy);
         }
-        let answer = answered
-            .await
-            .map_err(|_| Refusal::Internal("the engine has stopped".into()))?;
+        let answer = timeout(self.timeout, answered).await.map_err(|_| Refusal::Busy)?;
+        let answer = answer.map_err(|_| Refusal::Internal("the engine has stopped".into()))?;
         let answer = answer.map_err(Refusal::Internal)?;
         timing.set(Stage::Queue, answer.queued);
         timing.set(Stage::Infer, answer.ran);
@@ -199,5 +201,28 @@ fn answer(jobs: Vec<Job>, logits: Result<Vec<[f32; CLASSES]>, String>, start: In
         });
         // Nobody listens where the client has gone.
         let _ = job.answer.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_too_long_for_an_engine_is_told_to_come_again() {
+        let settings = Settings {
+            max_body: 0,
+            timeout: Duration::from_millis(10),
+            queue: 1,
+            max_delay: Duration::ZERO,
+            reject: 0.0,
+        };
+        let batcher = Batcher::new(vec![Classifier::released().unwrap()], &settings, &Metrics::new());
+        let _running = batcher.engines[0].lock().unwrap();
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        let answer = runtime.block_on(batcher.run(vec![0.0; PIXELS], &mut Timing::start()));
+        assert!(matches!(answer, Err(Refusal::Busy)));
     }
 }

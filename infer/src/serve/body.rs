@@ -1,12 +1,14 @@
 //! Reads the body of a request within its size, its time, and the memory of all bodies together. A slow client holds only
 //! the bytes that it has sent.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, header};
-use http_body_util::BodyExt;
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
 use models::glyph;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -16,7 +18,7 @@ use super::refusal::Refusal;
 
 /// Bytes of all bodies together.
 const MEMORY: usize = 256 << 20;
-/// Most bytes that are read and thrown away after a body has become too large, so that the client can take the answer.
+/// Most bytes that are read and thrown away after a refusal.
 const DRAINED: usize = glyph::MAX_FILE_BYTES;
 
 /// Reads bodies.
@@ -47,7 +49,7 @@ impl Bodies {
     /// When it is compressed, too large, too slow or broken off, or the memory is used up.
     pub async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Received, Refusal> {
         if let Some(encoding) = headers.get(header::CONTENT_ENCODING)
-            && encoding != "identity"
+            && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
         {
             return Err(Refusal::Unsupported(
                 "compressed bodies are not read: send it as it is".into(),
@@ -67,8 +69,6 @@ impl Bodies {
             let Ok(chunk) = frame.into_data() else { continue };
             length += chunk.len();
             if length > self.max_body {
-                drop((chunks, memory));
-                drain(body, length).await;
                 return Err(Refusal::BodyTooLarge(self.max_body));
             }
             self.take(chunk.len(), &mut memory)?;
@@ -79,6 +79,19 @@ impl Bodies {
             _ => chunks.concat().into(),
         };
         Ok(Received { bytes, _memory: memory })
+    }
+
+    /// Throws away what a refusal has left of a body: most clients send all of it before they take the answer.
+    pub async fn drain(&self, mut rest: Body) {
+        let drain = async {
+            let mut length = 0;
+            while length < DRAINED
+                && let Some(Ok(frame)) = rest.frame().await
+            {
+                length += frame.data_ref().map_or(0, Bytes::len);
+            }
+        };
+        let _ = timeout(self.timeout, drain).await;
     }
 
     /// Adds so many bytes to what a request holds.
@@ -94,10 +107,13 @@ impl Bodies {
     }
 }
 
-async fn drain(mut body: Body, mut length: usize) {
-    while length < DRAINED
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        length += frame.data_ref().map_or(0, Bytes::len);
-    }
+/// A body twice: what is read of one is not in the other any more.
+pub fn share(body: Body) -> [Body; 2] {
+    let body = Arc::new(Mutex::new(body));
+    [body.clone(), body].map(|body| {
+        Body::new(StreamBody::new(stream::poll_fn(move |context| {
+            let mut body = body.lock().unwrap_or_else(PoisonError::into_inner);
+            Pin::new(&mut *body).poll_frame(context)
+        })))
+    })
 }

@@ -23,6 +23,8 @@ use crate::{Answer, Prediction, Reading, numbers, prediction};
 
 /// Pictures with at most so many pixels are read at once: to wake another thread would take as long.
 const TINY: u64 = 100_000;
+/// Most bytes of such a picture.
+const TINY_BYTES: usize = 64 << 10;
 /// Pictures with more pixels are read one at a time.
 const LARGE: u64 = 2_000_000;
 
@@ -51,13 +53,15 @@ pub async fn classify(
 
     let picture = picture(&headers, &body.bytes).await?;
     let pixels = glyph::pixels(&picture);
+    // A GIF's frames may be larger than its header says.
+    let small = picture.len() <= TINY_BYTES && !picture.starts_with(b"GIF");
     // The body goes with the work, so that its memory is counted until it is free.
     let work = move || {
         let _body = body;
         read(&picture)
     };
     let work = match pixels {
-        Some(..=TINY) => work(),
+        Some(..=TINY) if small => work(),
         _ => {
             let size = if pixels > Some(LARGE) { Size::Large } else { Size::Small };
             let (work, waited) = app.0.front.run(size, work).await?;
@@ -89,7 +93,11 @@ pub async fn classify(
 /// The picture's bytes: the body, or the one file in a form.
 async fn picture(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Refusal> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let Some(content_type) = content_type.filter(|value| value.starts_with("multipart/form-data")) else {
+    let is_form = |value: &&str| {
+        let (kind, _) = value.split_once(';').unwrap_or((value, ""));
+        kind.trim().eq_ignore_ascii_case("multipart/form-data")
+    };
+    let Some(content_type) = content_type.filter(is_form) else {
         return Ok(body.clone());
     };
     let invalid = |error: multer::Error| Refusal::Invalid(format!("the form cannot be read: {error}"));

@@ -24,12 +24,12 @@ const HEADER_BYTES: usize = 32 << 10;
 /// How long clients have, after the signal, to see that they should close their connections.
 const FAREWELL: Duration = Duration::from_millis(250);
 
-/// Serves until `stop`, then answers what was accepted. Clients are asked to close their connections first, so that none
-/// is cut while a request is on its way.
+/// Serves until `stop`, then answers what was accepted, and says whether all of it could be answered in time. Clients are
+/// asked to close their connections first, so that none is cut while a request is on its way.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub async fn serve(listener: TcpListener, app: &App, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, app: &App, stop: impl Future<Output = ()>) -> io::Result<bool> {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let router = app.router();
@@ -45,15 +45,8 @@ pub async fn serve(listener: TcpListener, app: &App, stop: impl Future<Output = 
         tokio::spawn(answer(stream, app.clone(), router.clone(), graceful.watcher(), place));
     }
     drop(listener);
-    let farewell = async {
-        while graceful.count() > 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let _ = timeout(FAREWELL, farewell).await;
-    // Nothing is longer under way than its body, its two queues and its answer may take.
-    let _ = timeout(4 * app.0.timeout, graceful.shutdown()).await;
-    Ok(())
+    // Each request may wait for its body, in two queues, and for its answer to be taken.
+    Ok(close(graceful, 4 * app.0.timeout).await)
 }
 
 async fn accept(
@@ -76,6 +69,17 @@ async fn accept(
     }
 }
 
+/// Closes the connections; whether all of them ended within the limit.
+async fn close(graceful: GracefulShutdown, limit: Duration) -> bool {
+    let farewell = async {
+        while graceful.count() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = timeout(FAREWELL, farewell).await;
+    timeout(limit, graceful.shutdown()).await.is_ok()
+}
+
 /// Answers the requests of one connection.
 async fn answer(stream: TcpStream, app: App, router: Router, watcher: Watcher, _place: OwnedSemaphorePermit) {
     let _ = stream.set_nodelay(true);
@@ -90,4 +94,18 @@ async fn answer(stream: TcpStream, app: App, router: Router, watcher: Watcher, _
     // A client that breaks off or breaks HTTP's rules is its own affair.
     let _ = watcher.watch(connection).await;
     app.0.metrics.connections.dec();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_end_is_told() {
+        let limit = Duration::from_millis(1);
+        assert!(close(GracefulShutdown::new(), limit).await);
+        let graceful = GracefulShutdown::new();
+        let _connection = graceful.watcher();
+        assert!(!close(graceful, limit).await);
+    }
 }

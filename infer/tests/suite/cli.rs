@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{GrayImage, ImageFormat, imageops};
+use infer::REJECT;
 use infer::engine::EngineKind;
 use models::GOLDEN;
 use models::golden::Golden;
@@ -82,6 +83,7 @@ fn usage_errors_exit_with_2() {
     let kernels = ["classify", "--engine", "tract", "--kernels", "plain", "x.png"];
     check(&infer(kernels), 2, "--kernels are those of the native engine");
     check(&infer(["eval", "--misread", "sheet.jpg"]), 2, "must end in .png");
+    check(&infer(["eval", "--reject", "3"]), 2, "--folder");
 }
 
 #[test]
@@ -118,7 +120,9 @@ fn prints_csv() {
     let mut reader = csv::Reader::from_reader(&output.stdout[..]);
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 1);
-    assert!(rows[0][0].ends_with("a, \"b\".png") && &rows[0][1] == "4" && rows[0].len() == 19);
+    assert!(rows[0][0].ends_with("a, \"b\".png") && &rows[0][1] == "4" && rows[0].len() == 20);
+    assert_eq!(&reader.headers().unwrap()[4], "evidence");
+    assert!(rows[0][4].parse::<f32>().unwrap() > REJECT);
 }
 
 #[test]
@@ -161,7 +165,14 @@ fn answers_the_good_files_among_bad_ones() {
 #[test]
 fn an_unreadable_file_has_a_row_like_every_other() {
     let bad = folder(&[("broken.png", b"\x89PNG\r\n\x1a\nno")]);
-    let files = [bad.path().join("broken.png"), sample(2), bad.path().join("none.png")];
+    let empty = bad.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let files = [
+        bad.path().join("broken.png"),
+        sample(2),
+        bad.path().join("none.png"),
+        empty,
+    ];
     let classify = |format: &str| {
         infer(
             [Path::new("classify"), Path::new(format)]
@@ -180,14 +191,15 @@ fn an_unreadable_file_has_a_row_like_every_other() {
     assert_eq!(named, files.each_ref().map(|file| file.to_str().unwrap()));
     assert!(rows[0]["error"].as_str().unwrap().starts_with("not a readable picture"));
     assert!(rows[2]["error"].as_str().unwrap().contains("No such file"));
+    assert_eq!(rows[3]["error"], "no pictures in this folder");
     assert!(rows[1].get("error").is_none() && rows[0].get("text").is_none());
 
     let csv = classify("--format=csv");
     check(&csv, 1, "not a readable picture");
     let mut reader = csv::Reader::from_reader(&csv.stdout[..]);
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
-    let read: Vec<_> = rows.iter().map(|row| (&row[1], row[18].is_empty())).collect();
-    assert_eq!(read, [("", false), ("2", true), ("", false)]);
+    let read: Vec<_> = rows.iter().map(|row| (&row[1], row[19].is_empty())).collect();
+    assert_eq!(read, [("", false), ("2", true), ("", false), ("", false)]);
 }
 
 #[test]
@@ -413,6 +425,18 @@ fn the_steps_of_files_with_one_name_stay_apart() {
 }
 
 #[test]
+fn saved_steps_are_not_read_again() {
+    let folder = folder(&[("page.png", &page())]);
+    let steps = folder.path().join("steps");
+    for _ in 0..2 {
+        let [classify, json, debug_dir] = ["classify", "--format=json", "--debug-dir"].map(Path::new);
+        let output = infer([classify, json, folder.path(), debug_dir, &steps]);
+        check(&output, 0, "page.png");
+        assert_eq!(stdout(&output).lines().count(), 1);
+    }
+}
+
+#[test]
 fn an_empty_folder_is_an_error() {
     let folder = folder(&[("notes.txt", b"no picture")]);
     check(
@@ -542,6 +566,18 @@ fn verifies_every_engine() {
             "ort    missing"
         },
     );
+}
+
+#[test]
+fn verifies_int8_by_its_digits() {
+    let output = infer(["verify", "--int8", "--engine", "native"]);
+    check(&output, 0, "native alike");
+    let mut golden = Golden::from_bytes(GOLDEN).unwrap();
+    golden.logits[..10].rotate_left(1);
+    let folder = folder(&[("off.safetensors", &golden.to_bytes())]);
+    let off = folder.path().join("off.safetensors");
+    let args = ["verify", "--int8", "--engine", "native", "--golden"].map(Path::new);
+    check(&infer(args.into_iter().chain([off.as_path()])), 1, "native DIFFERS");
 }
 
 #[test]

@@ -5,10 +5,12 @@ mod browser;
 mod python;
 mod socket;
 
+use std::io::Cursor;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
+use image::{DynamicImage, ImageFormat};
 use infer::serve::{App, Settings};
 use infer::{Classifier, REJECT};
 use models::golden::Golden;
@@ -87,6 +89,42 @@ async fn reads_a_form_and_several_digits() {
         answer["digits"][0]["pixels"].as_str().unwrap().len(),
         PIXELS.div_ceil(3) * 4
     );
+}
+
+#[tokio::test]
+async fn only_what_is_surely_small_is_read_at_once() {
+    let app = app();
+    // GIF's encoder takes no grey.
+    let sample = DynamicImage::from(image::open(sample(3)).unwrap().into_rgb8());
+    let encoded = |format| {
+        let mut bytes = Cursor::new(Vec::new());
+        sample.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    let png = encoded(ImageFormat::Png);
+    let padded = [&png[..], &[0; 100_000]].concat();
+    for (body, waits) in [(png, false), (padded, true), (encoded(ImageFormat::Gif), true)] {
+        let (_, answer) = send(&app, post("/classify", body)).await;
+        assert_eq!(
+            (&answer["digit"], answer["timing_us"]["wait"].is_number()),
+            (&json!(3), waits)
+        );
+    }
+}
+
+#[tokio::test]
+async fn headers_may_be_spelt_in_capitals() {
+    let part = b"--x\r\nContent-Disposition: form-data; name=\"picture\"\r\n\r\n";
+    let body = [&part[..], &picture(3), b"\r\n--x--\r\n"].concat();
+    let mut request = post("/classify", body);
+    for (name, value) in [
+        ("content-type", "Multipart/Form-Data; boundary=x"),
+        ("content-encoding", "Identity"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let (_, answer) = send(&app(), request).await;
+    assert_eq!(answer["digit"], 3, "{answer}");
 }
 
 #[tokio::test]

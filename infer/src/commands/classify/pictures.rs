@@ -5,26 +5,28 @@ use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use infer::folder::is_picture;
 use infer::glyph::{self, Page};
 
-/// The file itself, or the pictures in the folder.
-pub fn pictures(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
+use super::is_same;
+
+/// The pictures in the folder, but not those in `debug_dir`. A file, and a folder without pictures, is given back itself:
+/// reading it says what it is.
+pub fn pictures(path: &Path, debug_dir: Option<&Path>) -> Vec<PathBuf> {
     let mut pictures = Vec::new();
-    walk(path, &mut pictures);
-    if pictures.is_empty() {
-        bail!("no pictures in this folder");
+    if path.is_dir() {
+        walk(path, debug_dir, &mut pictures);
     }
-    Ok(pictures)
+    if pictures.is_empty() {
+        pictures.push(path.to_owned());
+    }
+    pictures
 }
 
 /// Adds the pictures in a folder and the folders in it, by name. Links to folders are not followed: they may lead back.
 /// What cannot be looked into is added itself, so that reading it says why.
-fn walk(folder: &Path, pictures: &mut Vec<PathBuf>) {
+fn walk(folder: &Path, debug_dir: Option<&Path>, pictures: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let Ok(mut entries) = entries else {
         return pictures.push(folder.to_owned());
@@ -33,7 +35,9 @@ fn walk(folder: &Path, pictures: &mut Vec<PathBuf>) {
     for entry in entries {
         let path = entry.path();
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            walk(&path, pictures);
+            if !debug_dir.is_some_and(|debug_dir| is_same(&path, debug_dir)) {
+                walk(&path, debug_dir, pictures);
+            }
         } else if is_picture(&path) && fs::metadata(&path).map_or(true, |data| data.is_file()) {
             pictures.push(path);
         }

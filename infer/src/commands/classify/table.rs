@@ -26,7 +26,7 @@ impl Table {
         if format == Format::Csv {
             writeln!(
                 io::stdout(),
-                "file,text,digit,confidence,left,top,width,height,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,reason"
+                "file,text,digit,confidence,evidence,left,top,width,height,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,reason"
             )?;
         }
         Ok(Table {
@@ -134,6 +134,7 @@ fn csv_rows(file: &str, reading: &Reading) -> io::Result<Vec<u8>> {
             text.clone(),
             prediction.digit.to_string(),
             prediction.confidence.to_string(),
+            prediction.evidence.to_string(),
         ];
         let last = [String::new()];
         writer.write_record(first.iter().chain(&place).chain(&numbers).chain(&last))?;
@@ -143,5 +144,5 @@ fn csv_rows(file: &str, reading: &Reading) -> io::Result<Vec<u8>> {
 
 /// The cells of a file without a digit: its name, and the reason in the last column.
 fn csv_without_digit<'a>(file: &'a str, reason: &'a str) -> impl Iterator<Item = &'a str> {
-    [file].into_iter().chain([""; 17]).chain([reason])
+    [file].into_iter().chain([""; 18]).chain([reason])
 }

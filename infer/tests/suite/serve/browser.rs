@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -277,6 +277,17 @@ impl Browser {
         }
     }
 
+    /// Chooses a picture's file.
+    fn choose(&mut self, path: &Path) {
+        let document = self.call("DOM.getDocument", json!({}));
+        let file = json!({ "nodeId": document["root"]["nodeId"], "selector": "#file" });
+        let file = self.call("DOM.querySelector", file);
+        self.call(
+            "DOM.setFileInputFiles",
+            json!({ "nodeId": file["nodeId"], "files": [path] }),
+        );
+    }
+
     #[track_caller]
     fn reads(&mut self, text: &str) {
         let expected = json!(text);
@@ -359,15 +370,24 @@ fn the_page_reads_what_is_drawn() {
     browser.key("Escape", 0);
 
     // A picture that is chosen.
-    let document = browser.call("DOM.getDocument", json!({}));
-    let file = json!({ "nodeId": document["root"]["nodeId"], "selector": "#file" });
-    let file = browser.call("DOM.querySelector", file);
-    let picture = crate::cli::sample(6).canonicalize().unwrap();
-    browser.call(
-        "DOM.setFileInputFiles",
-        json!({ "nodeId": file["nodeId"], "files": [picture] }),
-    );
+    browser.choose(&crate::cli::sample(6).canonicalize().unwrap());
     browser.reads("6");
+    browser.key("Escape", 0);
+
+    // One that the browser cannot show: no boxes stand on nothing, and a stroke takes its place.
+    let folder = tempfile::tempdir().unwrap();
+    let tiff = folder.path().join("page.tiff");
+    image::load_from_memory(&crate::cli::page())
+        .unwrap()
+        .save(&tiff)
+        .unwrap();
+    browser.choose(&tiff);
+    browser.reads("20\n7");
+    let boxes = "marker.getImageData(0, 0, boxes.width, boxes.height).data.some(Boolean)";
+    assert_eq!(browser.eval(boxes), false);
+    browser.draw(3, WHOLE, "mouse");
+    browser.reads("3");
+    assert_eq!(browser.eval("picture"), Value::Null);
     browser.key("Escape", 0);
 
     // A finger on a phone.

@@ -137,6 +137,25 @@ fn too_much_and_nonsense_is_refused() {
     assert!(server.exchange(&request(&picture)).contains("\"digit\":6"));
 }
 
+#[test]
+fn a_refusal_reaches_clients_that_send_all_first() {
+    let server = Server::start(&[]);
+    let body = vec![0; 12 << 20];
+    for (line, header, status) in [
+        ("POST /nothing", "", 404),
+        ("PUT /classify", "", 405),
+        ("POST /classify?color=red", "", 400),
+        ("POST /classify", "Content-Encoding: gzip\r\n", 415),
+        ("POST /v2/models/cats/infer", "", 404),
+    ] {
+        let length = body.len();
+        let head =
+            format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}Content-Length: {length}\r\n\r\n");
+        let answer = server.exchange(&[head.as_bytes(), &body].concat());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{line}: {answer}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_stop_loses_no_request() {
@@ -154,6 +173,22 @@ fn a_stop_loses_no_request() {
     let (code, said) = server.wait();
     assert_eq!(code, Some(0));
     assert!(said.contains("every request is answered"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn serves_where_nobody_reads_its_address() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(INFER);
+    command.args(["serve", "--listen=127.0.0.1:0", "--threads=1"]);
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("Ctrl-C stops"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// Asks on one connection until the server says that it closes it; every request must be answered.
