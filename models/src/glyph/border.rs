@@ -3,7 +3,7 @@
 
 use image::GrayImage;
 
-/// The frame is thinner than this part of the picture's shorter side, and than so many pixels where that is more.
+/// The frame is at most this part of the picture's shorter side thick, or so many pixels where that is more.
 const THICKEST: f32 = 0.03;
 const FEW: u32 = 3;
 /// It differs from what lies within it by this part of the picture's levels, along this part of each side.
@@ -12,37 +12,91 @@ const ALONG: f32 = 0.9;
 
 /// Lets what lies within the frame go on to the picture's sides.
 pub fn erase(grey: &mut GrayImage) {
-    let thickest = ((grey.width().min(grey.height()) as f32 * THICKEST) as u32).max(FEW);
-    if grey.width().min(grey.height()) <= 2 * thickest || !is_framed(grey, thickest) {
+    let (width, height) = grey.dimensions();
+    let thickest = ((width.min(height) as f32 * THICKEST) as u32).max(FEW);
+    if width.min(height) <= 2 * thickest || !is_framed(grey, thickest) {
         return;
     }
-    let (width, height) = grey.dimensions();
-    let inner = |place: u32, side: u32| place.clamp(thickest, side - 1 - thickest);
-    *grey = GrayImage::from_fn(width, height, |x, y| *grey.get_pixel(inner(x, width), inner(y, height)));
+    let within = |place: u32, side: u32| place.clamp(thickest, side - 1 - thickest);
+    *grey = GrayImage::from_fn(width, height, |x, y| {
+        *grey.get_pixel(within(x, width), within(y, height))
+    });
 }
 
-/// Whether the outermost pixels of each side are darker than those within, or lighter on all sides.
+/// Whether the outermost pixels of all sides are darker than those so far within, or all are lighter.
 fn is_framed(grey: &GrayImage, thickest: u32) -> bool {
+    let (lightest, darkest) = (
+        grey.iter().fold(0, |a, &b| b.max(a)),
+        grey.iter().fold(255, |a, &b| b.min(a)),
+    );
+    let apart = APART * f32::from(lightest - darkest);
     let (right, bottom) = (grey.width() - 1, grey.height() - 1);
     let level = |x: u32, y: u32| f32::from(grey.get_pixel(x, y).0[0]);
-    let first = |x: u32, y: u32| level(x, y) - level(right / 2, thickest);
-    // Most pictures have no frame, which one look shows.
-    if first(right / 2, 0) == 0.0 {
-        return false;
-    }
-    let (lightest, darkest) = (grey.iter().max(), grey.iter().min());
-    let apart = APART * (f32::from(*lightest.unwrap_or(&0)) - f32::from(*darkest.unwrap_or(&0)));
-    let columns = |outer: u32, inner: u32| (0..=right).map(move |x| level(x, outer) - level(x, inner)).collect();
-    let rows = |outer: u32, inner: u32| (0..=bottom).map(move |y| level(outer, y) - level(inner, y)).collect();
-    let sides: [Vec<f32>; 4] = [
-        columns(0, thickest),
-        columns(bottom, bottom - thickest),
-        rows(0, thickest),
-        rows(right, right - thickest),
-    ];
-    let along = |side: &Vec<f32>, is_apart: fn(f32, f32) -> bool| {
-        side.iter().filter(|&&step| is_apart(step, apart)).count() as f32 >= ALONG * side.len() as f32
+    let row = |outer, inner| {
+        (thickest..=right - thickest)
+            .map(|x| level(x, inner) - level(x, outer))
+            .collect()
     };
-    sides.iter().all(|side| along(side, |step, apart| step > apart))
-        || sides.iter().all(|side| along(side, |step, apart| step < -apart))
+    let column = |outer, inner| {
+        let rows = thickest..=bottom - thickest;
+        rows.map(|y| level(inner, y) - level(outer, y)).collect()
+    };
+    let sides: [Vec<f32>; 4] = [
+        row(0, thickest),
+        row(bottom, bottom - thickest),
+        column(0, thickest),
+        column(right, right - thickest),
+    ];
+    [1.0, -1.0].iter().any(|sign| {
+        sides.iter().all(|side| {
+            let framed = side.iter().filter(|&step| sign * step > apart).count();
+            framed as f32 >= ALONG * side.len() as f32
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Luma;
+
+    use super::*;
+
+    fn stroke(x: u32, y: u32) -> bool {
+        (40..46).contains(&x) && y >= 20
+    }
+
+    /// How many pixels other than the stroke's differ from the ground.
+    fn left(thickness: u32, sides: impl Fn(u32, u32) -> bool, (pen, paper): (u8, u8)) -> usize {
+        let mut grey = GrayImage::from_fn(100, 80, |x, y| {
+            let frame = x < thickness || x >= 100 - thickness || y < thickness || y >= 80 - thickness;
+            Luma([if stroke(x, y) || frame && sides(x, y) {
+                pen
+            } else {
+                paper
+            }])
+        });
+        erase(&mut grey);
+        assert!(
+            grey.enumerate_pixels()
+                .all(|(x, y, level)| !stroke(x, y) || level.0[0] == pen)
+        );
+        let pixels = grey.enumerate_pixels();
+        pixels
+            .filter(|&(x, y, level)| !stroke(x, y) && level.0[0] != paper)
+            .count()
+    }
+
+    #[test]
+    fn a_frame_goes_and_the_stroke_that_touches_it_stays() {
+        for colours in [(0, 255), (230, 20)] {
+            assert_eq!(left(1, |_, _| true, colours), 0);
+            assert_eq!(left(3, |_, _| true, colours), 0);
+        }
+    }
+
+    #[test]
+    fn a_stroke_along_three_sides_and_a_thick_one_stay() {
+        assert_ne!(left(2, |_, y| y < 78, (0, 255)), 0);
+        assert_ne!(left(8, |_, _| true, (0, 255)), 0);
+    }
 }

@@ -205,6 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn open_frames_go_for_what_they_hold() {
+        let comb = |x, y| frame(x, y) && y >= 30;
+        check(|x, y| comb(x, y) || stroke(x, y), stroke);
+        check(comb, comb);
+        // A crop left two sides, and two strokes of a digit look like them.
+        let cut = |x: u32, y: u32| x >= 10 && y >= 10 && (x < 12 || y < 12);
+        let long = |x, y| (30..34).contains(&x) && (20..80).contains(&y);
+        check(|x, y| cut(x, y) || long(x, y), long);
+        let digit = |x, y| frame(x, y) && (x < 12 || y < 12);
+        check(|x, y| digit(x, y) || stroke(x, y), |x, y| digit(x, y) || stroke(x, y));
+    }
+
+    #[test]
+    fn a_square_8_is_a_digit() {
+        let eight = |x, y| frame(x, y) || (29..31).contains(&y) && (10..70).contains(&x);
+        check(eight, eight);
+    }
+
+    #[test]
     fn a_round_0_is_no_frame() {
         let ring = |x: u32, y: u32| (18.0..22.0).contains(&(f64::from(x) - 50.0).hypot(f64::from(y) - 50.0));
         check(

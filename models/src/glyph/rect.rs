@@ -86,6 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn scaled_boxes_hold_all_pixels() {
+        let bounds = Rect {
+            left: 3,
+            top: 2,
+            width: 4,
+            height: 6,
+        };
+        let found = bounds.scaled((1, 2));
+        assert_eq!((found.left, found.top, found.right(), found.bottom()), (1, 1, 4, 4));
+        let found = bounds.scaled((3, 1));
+        assert_eq!((found.left, found.top, found.right(), found.bottom()), (9, 6, 21, 24));
+    }
+
+    #[test]
     fn gaps_are_negative_where_boxes_overlap() {
         let one = Rect {
             left: 0,

@@ -174,9 +174,7 @@ fn a_form_comes_line_by_line() {
         let ink = frame || drawn && seven(0, 255).get_pixel(column - 4, row - 4).0[0] == 0;
         Luma([if field && ink { 40 } else { 230 }])
     });
-    let found = read_page(&png(form)).unwrap();
-    let counts: Vec<usize> = found.lines.iter().map(Vec::len).collect();
-    assert_eq!(counts, [4, 4, 4]);
+    assert_eq!(counts(form), [4, 4, 4]);
 }
 
 #[test]
@@ -261,6 +259,95 @@ fn a_large_texture_does_not_overflow() {
     check_refused(&png(dots), "no digit found");
 }
 
+/// How much ink a picture's digit has.
+fn mass(image: GrayImage) -> f64 {
+    let digit = read(&png(image)).unwrap();
+    digit.0.iter().map(|&level| f64::from(level)).sum()
+}
+
+/// The edges are most of a digit on so few pixels, and the box lies on the picture as it is.
+#[test]
+fn a_small_picture_is_read_like_a_large_one() {
+    let small = image::imageops::resize(&seven(255, 0), 25, 20, image::imageops::FilterType::Triangle);
+    let ratio = mass(small.clone()) / mass(seven(255, 0));
+    assert!((0.8..1.25).contains(&ratio), "{ratio}");
+    let page = read_page(&png(small)).unwrap();
+    let bounds = page.largest().unwrap().bounds;
+    assert!(
+        (9..=11).contains(&bounds.left) && (19..=21).contains(&bounds.right()),
+        "{bounds:?}"
+    );
+    assert!(
+        (2..=3).contains(&bounds.top) && (17..=18).contains(&bounds.bottom()),
+        "{bounds:?}"
+    );
+}
+
+/// Grey levels are those of the picture, so that what is blurred stays thin.
+#[test]
+fn blurred_ink_does_not_grow() {
+    let ratio = mass(image::imageops::blur(&seven(0, 255), 2.0)) / mass(seven(0, 255));
+    assert!((0.9..1.1).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn what_a_crop_left_of_a_box_is_no_ink() {
+    let sides: [fn(u32, u32) -> bool; 4] = [
+        |x, y| x == 10 && y >= 8 || y == 8 && x >= 10,
+        |x, y| (x == 10 || x == 125) && y >= 60 || y == 95 && (10..=125).contains(&x),
+        |x, _| x < 2,
+        |x, y| x == 125 || y == 95,
+    ];
+    for is_line in sides {
+        let mut cut = GrayImage::from_fn(135, 100, |x, y| Luma([if is_line(x, y) { 60 } else { 255 }]));
+        for (x, y, pixel) in seven(0, 255).enumerate_pixels().filter(|(_, _, pixel)| pixel.0[0] == 0) {
+            cut.put_pixel(x + 20, y + 15, *pixel);
+        }
+        assert_eq!(counts(cut.clone()), [1]);
+        check(cut);
+    }
+}
+
+/// How many digits stand on each line of a picture.
+fn counts(image: GrayImage) -> Vec<usize> {
+    read_page(&png(image)).unwrap().lines.iter().map(Vec::len).collect()
+}
+
+/// Two sevens that the border does not cut though they touch it, and a lower ring between them.
+#[test]
+fn a_line_that_is_cropped_to_its_ink_is_whole() {
+    let ring = |x: u32, y: u32| (20.0..26.0).contains(&(f64::from(x) - 80.0).hypot(f64::from(y) - 30.0));
+    let mut line = GrayImage::from_fn(163, 60, |x, y| Luma([if ring(x, y) { 0 } else { 255 }]));
+    let seven = image::imageops::crop_imm(&seven(0, 255), 40, 10, 41, 60).to_image();
+    image::imageops::replace(&mut line, &seven, 0, 0);
+    image::imageops::replace(&mut line, &seven, 122, 0);
+    assert_eq!(counts(line), [3]);
+}
+
+#[test]
+fn stems_in_a_low_picture_are_no_ruled_lines() {
+    let stems = GrayImage::from_fn(200, 24, |x, y| {
+        Luma([if x % 40 / 3 == 6 && (2..22).contains(&y) {
+            0
+        } else {
+            255
+        }])
+    });
+    assert_eq!(counts(stems), [5]);
+}
+
+/// The picture's own size is small, that of the picture in it is not.
+#[test]
+fn a_gif_is_no_larger_than_its_screen() {
+    let mut gif = Cursor::new(Vec::new());
+    let large = DynamicImage::ImageRgba8(image::RgbaImage::new(3000, 3000));
+    large.write_to(&mut gif, ImageFormat::Gif).unwrap();
+    let mut gif = gif.into_inner();
+    // The screen's width and height stand behind the six bytes of the signature.
+    gif[6..10].copy_from_slice(&[10, 0, 10, 0]);
+    check_refused(&gif, "too large");
+}
+
 #[test]
 fn shapes_of_any_size_do_not_panic() {
     for (width, height) in [(1, 1), (1, 500), (500, 1), (2, 3), (7, 7), (3000, 2)] {
@@ -284,7 +371,7 @@ fn drawn_pictures_are_pinned() {
     }
     assert_eq!(
         sha256(&bytes),
-        "d92a34649c2eb3440a272d738e8e9a9a993fe6ac1c7c4b8e7727a8ac9dd26abd"
+        "dd87439bd70d14a9d8811d75901a8b509001fadf21e010d69fdd0820cfdd7ce7"
     );
 }
 
