@@ -166,8 +166,11 @@ impl Args {
     }
 }
 
-/// Keeps a likely slip from overwriting weights.
+/// Keeps a likely slip from overwriting weights, and `-` from becoming a file.
 fn model_path(text: &str) -> Result<PathBuf, String> {
+    if text == "-" {
+        return Err("the model is written whole, or not at all, and not to stdout: name a file".into());
+    }
     let path = PathBuf::from(text);
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         return Err("this is the file to write; --weights names the weights".into());

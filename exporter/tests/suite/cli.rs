@@ -191,6 +191,7 @@ fn wrong_usage_exits_with_two() {
     let place = Place::new();
     place.fails(&[], 2, "MODEL.onnx");
     place.fails(&["runs/1/weights.safetensors"], 2, "--weights names the weights");
+    place.fails(&["--", "-"], 2, "not to stdout: name a file");
     place.fails(&["model.onnx", "--batch", "0"], 2, "0 is not in 1..=4096");
     place.fails(&["model.onnx", "--batch", "4097"], 2, "4097 is not in 1..=4096");
     place.fails(&["model.onnx", "--input", "f16"], 2, "possible values: f32, u8");
