@@ -24,7 +24,7 @@ const CALIBRATION_DIGITS: usize = 500;
 
 /// Writes trained weights as an ONNX file, once every engine found here has proven it equal to libtorch.
 ///
-/// Exports the newest run; without a run, the released weights.
+/// Exports the newest run; without a run, and without --runs, the released weights.
 #[derive(Parser)]
 #[command(version, after_help = "Exit codes: 0 written, 1 failed, 2 wrong usage.")]
 struct Args {
@@ -37,9 +37,9 @@ struct Args {
     /// Export these weights instead of the newest run's
     #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     weights: Option<PathBuf>,
-    /// Folder of the runs
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs: PathBuf,
+    /// Folder of the runs [default: runs]
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
     /// Digits with libtorch's logits for the weights [default: golden.safetensors beside the weights]
     #[arg(long, value_name = "FILE")]
     golden: Option<PathBuf>,
@@ -88,7 +88,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
     // Before any thread runs; without effect, ONNX Runtime is reported as missing.
     let _ = infer::engine::disable_telemetry();
-    let source = Source::read(args.weights.as_deref(), &args.runs, args.golden.as_deref())?;
+    let source = Source::read(args.weights.as_deref(), args.runs.as_deref(), args.golden.as_deref())?;
     note(format_args!("exporting {source}"));
     let onnx = export(&source.weights, &args.options()).to_bytes();
     let checks = verify(&onnx, &source.golden).context("the export is refused and nothing is written")?;
