@@ -62,11 +62,12 @@ impl fmt::Display for Source {
         let (network, training) = (self.weights.spec, &self.weights.training);
         write!(
             f,
-            ": {}, {} residual blocks, {} epochs of {}, test accuracy {:.2} %",
+            ": {}, {} residual blocks, {} epochs of {}, {} accuracy {:.2} %",
             format!("{:?}", network.activation).to_lowercase(),
             if network.residual { "with" } else { "without" },
             training.epochs,
             training.optimizer,
+            training.tested(),
             training.test_accuracy * 100.0
         )
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use models::score::Score;
+use models::weights::tested;
 use tch::Device;
 
 use crate::backend::Backend;
@@ -19,6 +20,7 @@ use crate::train::{Epoch, Observer};
 /// Shows a bar on a terminal and plain lines elsewhere, and writes each epoch into the run.
 pub struct Progress {
     epochs: u32,
+    held_out: bool,
     run: Run,
     stop: Arc<AtomicBool>,
     bar: ProgressBar,
@@ -67,6 +69,7 @@ impl Progress {
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         Progress {
             epochs: *epochs,
+            held_out: settings.holdout.is_some(),
             run,
             stop,
             bar,
@@ -94,7 +97,8 @@ impl Progress {
         }
         let (low, high) = test.interval();
         eprintln!(
-            "done: test accuracy {:.4} (95 % interval {low:.4} to {high:.4}) in {folder}",
+            "done: {} accuracy {:.4} (95 % interval {low:.4} to {high:.4}) in {folder}",
+            tested(self.held_out),
             test.accuracy(),
         );
         eprintln!("next: cargo run -p exporter -- model.onnx");

@@ -170,6 +170,7 @@ impl Run {
             epochs: epoch.epoch as usize,
             seed: settings.seed,
             train_digits: self.train_digits,
+            holdout: settings.holdout.map_or(0, |n| n as usize),
             test_accuracy: epoch.test.accuracy(),
             test_loss: epoch.test.loss(),
             temperature: settings.temperature,

@@ -36,7 +36,7 @@ pub fn check(weights: &[(String, Weights)]) -> anyhow::Result<()> {
 }
 
 /// What decides a training beside the seed, and stands in its weights. The temperature is of no matter for the logits.
-fn settings(weights: &Weights) -> [(&'static str, String); 7] {
+fn settings(weights: &Weights) -> [(&'static str, String); 8] {
     let Training {
         recipe,
         optimizer,
@@ -44,6 +44,7 @@ fn settings(weights: &Weights) -> [(&'static str, String); 7] {
         batch_size,
         epochs,
         train_digits,
+        holdout,
         ..
     } = &weights.training;
     [
@@ -54,6 +55,7 @@ fn settings(weights: &Weights) -> [(&'static str, String); 7] {
         ("batch size", batch_size.to_string()),
         ("epochs", epochs.to_string()),
         ("training digits", train_digits.to_string()),
+        ("held-out digits", holdout.to_string()),
     ]
 }
 
@@ -186,6 +188,7 @@ mod tests {
             epochs: 2,
             seed: 0,
             train_digits: 100,
+            holdout: 0,
             test_accuracy: 0.9,
             test_loss: 0.3,
             temperature: 1.0,

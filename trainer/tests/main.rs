@@ -156,6 +156,9 @@ fn held_out_digits_take_the_place_of_the_test_digits() {
     ];
     let output = run(folder.path(), &arguments);
     assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("done: held-out accuracy"));
+    let weights = std::fs::read(folder.path().join("runs/1/weights.safetensors")).unwrap();
+    assert_eq!(Weights::from_bytes(&weights).unwrap().training.holdout, 30);
     let settings = std::fs::read(folder.path().join("runs/1/settings.json")).unwrap();
     let settings: serde_json::Value = serde_json::from_slice(&settings).unwrap();
     assert_eq!(
@@ -412,6 +415,39 @@ fn a_study_is_a_table_that_holds_all_against_the_first() {
         std::fs::read_to_string(folder.path().join("a.md"))
             .unwrap()
             .contains(table.trim())
+    );
+}
+
+#[test]
+fn a_report_says_what_its_figures_are_of() {
+    let folder = folder();
+    let study = "[defaults]\nepochs = 1\nholdout = 30\n[[experiment]]\nname = \"a\"\nbatch-size = [16, 64]\n";
+    std::fs::write(folder.path().join("a.toml"), study).unwrap();
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    let document = |text: &str| std::fs::write(folder.path().join("docs/a.md"), text).unwrap();
+    document("");
+    let trained = run(folder.path(), &["study", "a.toml", "--data", ".", "--out", "a"]);
+    assert!(trained.status.success(), "{}", text(&trained.stderr));
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let page = read("a/report.md");
+    assert!(
+        page.contains("held-out digits are taken after the epoch. One seed has no spread"),
+        "{page}"
+    );
+    assert!(!page.contains("Nothing was chosen"), "{page}");
+
+    let arguments = ["report", "a", "--out", "docs/out", "--into", "docs/a.md"];
+    fails(folder.path(), &arguments, 1, "the marker <!-- a:start --> is missing");
+    assert!(
+        folder.path().join("docs/out/report.html").exists(),
+        "all that belongs to the report is there"
+    );
+    document("<!-- a:start -->\n<!-- a:end -->\n");
+    assert!(run(folder.path(), &arguments).status.success());
+    assert!(
+        read("docs/a.md").contains("](out/figures/a-curves.svg)"),
+        "{}",
+        read("docs/a.md")
     );
 }
 
