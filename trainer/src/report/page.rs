@@ -93,17 +93,17 @@ pub fn markdown(results: &Results, sections: &[Section]) -> String {
     text + &format!("\n## How it was done\n\n{}\n", how(results))
 }
 
-/// The first experiment's curves and table, for another document.
-pub fn summary(results: &Results, sections: &[Section], out: &Path) -> String {
+/// The first experiment's curves and table, for another document, from which the path `figures` leads to their folder.
+pub fn summary(results: &Results, sections: &[Section], figures: &Path) -> String {
     let Some(section) = sections.first() else {
         return String::new();
     };
     let mut text = format!("{}\n{}\n", table_markdown(&section.tables[0]), state(results));
     if let Some(figure) = section.figures.first() {
         text += &format!(
-            "\n![{}]({}/figures/{}.svg)\n\n{}\n",
+            "\n![{}]({}/{}.svg)\n\n{}\n",
             figure.name,
-            out.display(),
+            figures.display(),
             figure.name,
             figure.caption
         );
