@@ -6,8 +6,6 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -18,14 +16,14 @@ use trainer::calibration;
 use trainer::data::Dataset;
 use trainer::net::{self, Net};
 use trainer::progress::Progress;
-use trainer::read_weights;
 use trainer::report::Report;
 use trainer::run::Run;
 use trainer::settings::{DeviceChoice, Settings};
 use trainer::study::Study;
 use trainer::train::EVAL_BATCH;
+use trainer::{note, read_weights, signals};
 
-/// Exit code after Ctrl-C.
+/// Exit code after Ctrl-C, SIGTERM or SIGHUP.
 const INTERRUPTED: u8 = 130;
 
 /// Trains the three-block ResNet on MNIST with libtorch.
@@ -34,7 +32,8 @@ const INTERRUPTED: u8 = 130;
 /// 10 epochs. With --recipe best it trains the most accurate and most robust network. A run is a folder runs/<n>/ with the weights, the settings, the metrics of each epoch and golden digits;
 /// `cargo run -p exporter -- model.onnx` exports the newest.
 ///
-/// Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 ended by Ctrl-C (what was reached is kept).
+/// Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C, SIGTERM or SIGHUP (what was reached
+/// is kept).
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -148,7 +147,7 @@ fn main() -> ExitCode {
         }) => stress(&weights, strangers.as_deref(), into.as_deref(), &data).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        note(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }
@@ -166,13 +165,15 @@ fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Res
         tch::set_num_threads(threads.into());
     }
     if !settings.precision.is_fast_on(device) {
-        eprintln!("note: this CPU has no AMX, so that bf16 is likely slower than f32");
+        note(format_args!(
+            "note: this CPU has no AMX, so that bf16 is likely slower than f32"
+        ));
     }
     let backend = trainer::train::check(settings, device)?;
     let (train, test) = settings.splits()?;
     let folder = resume.map_or_else(|| trainer::run::next_folder(runs), |folder| Ok(folder.to_owned()))?;
     let (run, mut state) = Run::open(folder, settings, device, &train, &test)?;
-    let stop = stop_on_ctrl_c()?;
+    let stop = signals::stop(INTERRUPTED)?;
     let mut progress = Progress::new(settings, run, state.epoch, train.digits.len(), device, backend, stop);
     let (train, test) = (Dataset::new(&train, device), Dataset::new(&test, device));
     let finished = trainer::train::train(settings, &mut state, &train, &test, &mut progress)?;
@@ -190,7 +191,7 @@ fn exit_code(finished: bool) -> ExitCode {
 
 fn study(study: &Study) -> anyhow::Result<ExitCode> {
     let plan = study.plan()?;
-    let stop = stop_on_ctrl_c()?;
+    let stop = signals::stop(INTERRUPTED)?;
     let finished = trainer::study::run(study, &plan, &stop)?;
     if finished {
         report(&Report::of(&study.out))?;
@@ -203,7 +204,7 @@ fn report(report: &Report) -> anyhow::Result<()> {
         return publish(&report.comparison()?, report.into.as_deref(), &report.name());
     }
     let page = report.write()?;
-    eprintln!("the report is in {}", page.display());
+    note(format_args!("the report is in {}", page.display()));
     Ok(())
 }
 
@@ -213,11 +214,11 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
     let golden: Golden = trainer::golden(&net, weights.sha256(), &Split::read(data, Part::Test)?, digits);
     models::artefact::write(output, &golden.to_bytes())
         .with_context(|| format!("cannot write {}", output.display()))?;
-    eprintln!(
+    note(format_args!(
         "{} digits with libtorch's logits in {}",
         golden.digits.len(),
         output.display()
-    );
+    ));
     Ok(())
 }
 
@@ -292,16 +293,4 @@ fn publish(text: &str, document: Option<&Path>, name: &str) -> anyhow::Result<()
 /// To stdout. Whoever listens at the other end of a pipe may leave.
 fn print(text: &str) {
     drop(std::io::stdout().write_all(text.as_bytes()));
-}
-
-/// A flag that the first Ctrl-C raises; the second ends the program at once.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })?;
-    Ok(stop)
 }

@@ -160,6 +160,12 @@ impl Run {
         self.folder.join(WEIGHTS).exists()
     }
 
+    /// Whether this is the newest run in `runs`, which the exporter takes where it is told of none.
+    pub fn is_newest(&self) -> bool {
+        let runs = Path::new("runs");
+        last_number(runs).is_ok_and(|n| self.folder == runs.join(n.to_string()))
+    }
+
     fn training(&self, epoch: &Epoch) -> Training {
         let settings = &self.settings;
         Training {

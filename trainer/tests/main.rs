@@ -56,6 +56,12 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     start(folder, arguments).wait_with_output().unwrap()
 }
 
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -92,6 +98,9 @@ fn a_run_keeps_everything_and_overwrites_nothing() {
     assert_eq!(columns, [32, 32, 32]);
     assert!(csv.contains("gradient_norm_block1,gradient_norm_block2,gradient_norm_block3,gradient_norm_fc"));
 
+    let elsewhere = run(folder.path(), &["--data", ".", "--epochs", "1", "--runs", "other"]);
+    let next = "cargo run -p exporter -- --weights other/1/weights.safetensors model.onnx";
+    assert!(text(&elsewhere.stderr).contains(next), "{}", text(&elsewhere.stderr));
     run(folder.path(), &arguments);
     assert_eq!(file("weights.safetensors"), weights.to_bytes());
     let again = std::fs::read(folder.path().join("runs/2/weights.safetensors")).unwrap();
@@ -276,16 +285,54 @@ fn ctrl_c_ends_after_the_step_and_keeps_what_was_reached() {
     while !weights.exists() {
         std::thread::yield_now();
     }
-    let killed = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
+    signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("ended by Ctrl-C"));
+    assert!(text(&output.stderr).contains("whole epochs, go on with"));
     Weights::from_bytes(&std::fs::read(weights).unwrap()).unwrap();
     assert!(folder.path().join("runs/1/golden.safetensors").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_training_under_nohup_outlives_the_terminal() {
+    let folder = folder();
+    let child = Command::new("nohup")
+        .arg(env!("CARGO_BIN_EXE_trainer"))
+        .args(["--data", ".", "--epochs", "10000", "--batch-size", "2"])
+        .env("OMP_NUM_THREADS", "1")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let run = folder.path().join("runs/1");
+    let wait_for_epochs = |n| {
+        while trainer::metrics::read(&run).map_or(0, |rows| rows.len()) < n {
+            std::thread::yield_now();
+        }
+    };
+    wait_for_epochs(1);
+    signal(&child, "-HUP");
+    wait_for_epochs(3);
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+}
+
+#[test]
+fn a_closed_stderr_ends_no_training() {
+    let folder = folder();
+    std::fs::write(
+        folder.path().join("a.toml"),
+        "[defaults]\nepochs = 1\n[[experiment]]\nname = \"a\"\n",
+    )
+    .unwrap();
+    for arguments in [["--data", ".", "--epochs", "1"], ["study", "a.toml", "--data", "."]] {
+        let mut child = start(folder.path(), &arguments);
+        drop(child.stderr.take());
+        assert!(child.wait_with_output().unwrap().status.success(), "{arguments:?}");
+    }
 }
 
 /// A tiny run killed in the middle and resumed ends with the bytes of one that was left alone.

@@ -19,6 +19,7 @@ use models::artefact;
 use super::Study;
 use super::plan::{Plan, Planned};
 use crate::data::Dataset;
+use crate::note;
 use crate::run::{self, Run};
 use crate::settings::Settings;
 use crate::state::State;
@@ -192,11 +193,11 @@ impl Bars {
         };
         let finished = bars.look_around(runs, folder)?;
         bars.all.reset_eta();
-        eprintln!(
+        note(format_args!(
             "{} runs in {}, of which {finished} are finished",
             runs.len(),
             folder.display()
-        );
+        ));
         Ok(bars)
     }
 
@@ -229,16 +230,16 @@ impl Bars {
     /// One line that stays, for a run that has come to its end.
     fn report(&self, planned: &Planned, run: &Run) {
         let Some(last) = run.last() else { return };
-        let note = match (run.has_weights(), last.test().only_answer()) {
+        let remark = match (run.has_weights(), last.test().only_answer()) {
             (false, _) => "  diverged".into(),
             (true, Some(digit)) => format!("  collapsed: answers {digit} to every digit"),
             (true, None) => String::new(),
         };
         let line = format!(
-            "{}  test loss {:.4} accuracy {:.4}{note}",
+            "{}  test loss {:.4} accuracy {:.4}{remark}",
             planned.name, last.test_loss, last.test_accuracy
         );
-        self.lines.suspend(|| eprintln!("{line}"));
+        self.lines.suspend(|| note(format_args!("{line}")));
     }
 }
 
