@@ -3,13 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use models::golden::Golden;
+use models::golden::{Golden, MIN_DIGITS};
 use models::mnist::{Part, Split};
 use models::weights::Weights;
 use trainer::calibration;
@@ -64,8 +64,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Take the first N test digits
-        #[arg(long, value_name = "N", default_value_t = trainer::GOLDEN_DIGITS)]
-        digits: usize,
+        #[arg(long, value_name = "N", default_value_t = trainer::GOLDEN_DIGITS as u32)]
+        #[arg(value_parser = clap::value_parser!(u32).range(MIN_DIGITS as i64..))]
+        digits: u32,
         /// Folder with MNIST's four IDX files, plain or .gz
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
@@ -128,7 +129,7 @@ fn main() -> ExitCode {
             data,
         }) => {
             let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
-            golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
+            golden(&weights, &output, digits as usize, &data).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Seeds {
             weights,
@@ -256,8 +257,7 @@ fn temperature(path: &Path, holdout: u32, data: &Path) -> anyhow::Result<()> {
         );
         writeln!(text, "{temperature:.3}, {loss:.4}, {error:.4}").expect("a String takes all");
     }
-    print(&text);
-    Ok(())
+    print(&text)
 }
 
 fn stress(weights: &[PathBuf], strangers: Option<&Path>, into: Option<&Path>, data: &Path) -> anyhow::Result<()> {
@@ -270,7 +270,7 @@ fn stress(weights: &[PathBuf], strangers: Option<&Path>, into: Option<&Path>, da
     }
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
     let read = |folder: &Path| -> anyhow::Result<_> {
-        let split = Split::read(folder, Part::Test)?;
+        let split = Split::read(folder, Part::Test).with_context(|| format!("--strangers {}", folder.display()))?;
         Ok((folder.display().to_string(), Dataset::new(&split, device)))
     };
     let strangers = strangers.map(read).transpose()?;
@@ -283,14 +283,14 @@ fn publish(text: &str, document: Option<&Path>, name: &str) -> anyhow::Result<()
     match document {
         Some(document) => models::document::insert(document, name, text)
             .with_context(|| format!("cannot write into {}", document.display())),
-        None => {
-            print(text);
-            Ok(())
-        }
+        None => print(text),
     }
 }
 
 /// To stdout. Whoever listens at the other end of a pipe may leave.
-fn print(text: &str) {
-    drop(std::io::stdout().write_all(text.as_bytes()));
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
 }

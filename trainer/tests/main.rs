@@ -198,13 +198,13 @@ fn golden_logits_are_computed_anew() {
             "--output",
             "g",
             "--digits",
-            "5",
+            "65",
         ],
     );
     assert!(output.status.success(), "{}", text(&output.stderr));
     let golden = |name: &str| Golden::from_bytes(&std::fs::read(folder.path().join(name)).unwrap()).unwrap();
     let (kept, anew) = (golden("runs/1/golden.safetensors"), golden("g"));
-    assert_eq!(anew.digits.len(), 5);
+    assert_eq!(anew.digits.len(), 65);
     for (a, b) in anew.logits.iter().zip(&kept.logits) {
         assert!((a - b).abs() < 1e-4);
     }
@@ -233,6 +233,8 @@ fn stress_holds_weights_against_each_other() {
         stdout.contains(&format!("| test digits | {weights} | {weights} |")),
         "{stdout}"
     );
+    let no_strangers = [&arguments[..7], &["--strangers", "none"]].concat();
+    fails(folder.path(), &no_strangers, 1, "--strangers none: ");
     let row = |name: &str| {
         let line = stdout
             .lines()
@@ -333,6 +335,27 @@ fn a_closed_stderr_ends_no_training() {
         drop(child.stderr.take());
         assert!(child.wait_with_output().unwrap().status.success(), "{arguments:?}");
     }
+}
+
+/// No file may grow, as on a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_full_stdout_is_a_failure() {
+    let folder = folder();
+    run(folder.path(), &["--data", ".", "--epochs", "1"]);
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\" > table", "sh"])
+        .arg(env!("CARGO_BIN_EXE_trainer"))
+        .args(["seeds", "--data", ".", "runs/1/weights.safetensors"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("cannot write to stdout"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 /// A tiny run killed in the middle and resumed ends with the bytes of one that was left alone.
@@ -595,6 +618,12 @@ fn mistakes_are_answered_clearly() {
         "possible values: relu, sigmoid, tanh",
     );
     fails(folder.path(), &["golden", "--weights", "none"], 1, "cannot read none");
+    fails(
+        folder.path(),
+        &["golden", "--weights", "none", "--digits", "0"],
+        2,
+        "0 is not in 64..",
+    );
     fails(folder.path(), &["stress"], 2, "--weights");
     fails(
         folder.path(),
