@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use models::golden::{Golden, MIN_DIGITS};
 use models::mnist::{Part, Split};
 use models::weights::Weights;
@@ -44,8 +45,8 @@ struct Cli {
     /// Folder in which the run's folder is made
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
-    /// Go on with a run after its last epoch, with the settings that it was begun with
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["Settings", "runs"])]
+    /// Go on with a run after its last epoch, with the settings that it was begun with but for --device, --threads, --data
+    #[arg(long, value_name = "RUN", conflicts_with = "runs", conflicts_with_all = Settings::kept())]
     resume: Option<PathBuf>,
 }
 
@@ -117,9 +118,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = |flag: &str| matches.value_source(flag) == Some(ValueSource::CommandLine);
     let done = match cli.command {
-        None => train(&cli.settings, &cli.runs, cli.resume.as_deref()),
+        None => train(cli.settings, &cli.runs, cli.resume.as_deref(), &given),
         Some(Command::Study(arguments)) => study(&arguments),
         Some(Command::Report(arguments)) => report(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Golden {
@@ -154,13 +157,16 @@ fn main() -> ExitCode {
 }
 
 /// Trains a run of `settings`, or goes on with the one in the folder `resume`.
-fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let known = resume.map(|folder| {
-        trainer::run::settings(folder)?
-            .with_context(|| format!("{} holds no run: settings.json is missing", folder.display()))
-    });
-    let known = known.transpose()?;
-    let settings = known.as_ref().unwrap_or(settings);
+fn train(
+    settings: Settings,
+    runs: &Path,
+    resume: Option<&Path>,
+    given: &dyn Fn(&str) -> bool,
+) -> anyhow::Result<ExitCode> {
+    let settings = &match resume {
+        Some(folder) => resumed(folder, settings, given)?,
+        None => settings,
+    };
     let device = settings.device.resolve()?;
     if let Some(threads) = settings.threads {
         tch::set_num_threads(threads.into());
@@ -180,6 +186,18 @@ fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Res
     let finished = trainer::train::train(settings, &mut state, &train, &test, &mut progress)?;
     progress.finish(finished)?;
     Ok(exit_code(finished))
+}
+
+/// The settings of the run in a folder, with those of `settings` that were given: they do not change what it is.
+fn resumed(folder: &Path, settings: Settings, given: &dyn Fn(&str) -> bool) -> anyhow::Result<Settings> {
+    let known = trainer::run::settings(folder)?
+        .with_context(|| format!("{} holds no run: settings.json is missing", folder.display()))?;
+    Ok(Settings {
+        device: if given("device") { settings.device } else { known.device },
+        threads: settings.threads.or(known.threads),
+        data: if given("data") { settings.data } else { known.data },
+        ..known
+    })
 }
 
 fn exit_code(finished: bool) -> ExitCode {

@@ -389,6 +389,29 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     let finished = run(folder.path(), &["--resume", "runs/2"]);
     assert!(text(&finished.stderr).contains("epochs 6, all of them behind"));
 
+    let moved = folder.path().join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().ends_with("ubyte") {
+            std::fs::rename(entry.path(), moved.join(entry.file_name())).unwrap();
+        }
+    }
+    fails(folder.path(), &["--resume", "runs/2"], 1, "run `make setup`");
+    let resumed = run(folder.path(), &["--resume", "runs/2", "--data", "moved"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    for name in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
+        std::fs::copy(moved.join(format!("t10k-{name}")), moved.join(format!("train-{name}"))).unwrap();
+    }
+    let changed = ["--resume", "runs/2", "--data", "moved"];
+    fails(
+        folder.path(),
+        &changed,
+        1,
+        "was begun on other digits than those in moved",
+    );
+    std::fs::remove_file(&checkpoint).unwrap();
+    fails(folder.path(), &changed, 1, "a run without checkpoint.safetensors");
+
     fails(folder.path(), &["--resume", "runs/3"], 1, "runs/3 holds no run");
     fails(
         folder.path(),
