@@ -20,7 +20,7 @@ use trainer::progress::Progress;
 use trainer::report::Report;
 use trainer::run::Run;
 use trainer::settings::{DeviceChoice, Settings};
-use trainer::study::Study;
+use trainer::study::{Ended, Study};
 use trainer::train::EVAL_BATCH;
 use trainer::{note, read_weights, signals};
 
@@ -211,11 +211,20 @@ fn exit_code(finished: bool) -> ExitCode {
 fn study(study: &Study) -> anyhow::Result<ExitCode> {
     let plan = study.plan()?;
     let stop = signals::stop(INTERRUPTED)?;
-    let finished = trainer::study::run(study, &plan, &stop)?;
-    if finished {
+    let (finished, held) = match trainer::study::run(study, &plan, &stop)? {
+        Ended::Stopped => {
+            note(format_args!("stopped, the same command goes on"));
+            return Ok(exit_code(false));
+        }
+        Ended::Through { finished, held } => (finished, held),
+    };
+    if held > 0 {
+        note(format_args!("runs that other processes hold: {held}"));
+    }
+    if finished > 0 {
         report(&Report::of(&study.out))?;
     }
-    Ok(exit_code(finished))
+    Ok(exit_code(true))
 }
 
 fn report(report: &Report) -> anyhow::Result<()> {

@@ -477,6 +477,37 @@ fn a_killed_study_goes_on_to_the_same_bytes() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_study_says_that_others_hold_its_runs_and_that_it_was_stopped() {
+    let folder = folder();
+    let study = "[defaults]\nepochs = 10000\nbatch-size = 2\n[[experiment]]\nname = \"a\"\n";
+    std::fs::write(folder.path().join("a.toml"), study).unwrap();
+    let arguments = ["study", "a.toml", "--data", ".", "--out", "a"];
+    let first = start(folder.path(), &arguments);
+    let run_folder = folder
+        .path()
+        .join("a/relu-residual-adam-lr0.001-batchsize2-epochs10000-seed0");
+    while !run_folder.join("settings.json").exists() {
+        std::thread::yield_now();
+    }
+    let second = run(folder.path(), &arguments);
+    assert!(second.status.success(), "{}", text(&second.stderr));
+    assert!(
+        text(&second.stderr).contains("runs that other processes hold: 1"),
+        "{}",
+        text(&second.stderr)
+    );
+    signal(&first, "-INT");
+    let first = first.wait_with_output().unwrap();
+    assert_eq!(first.status.code(), Some(130));
+    assert!(
+        text(&first.stderr).contains("stopped, the same command goes on"),
+        "{}",
+        text(&first.stderr)
+    );
+}
+
 #[test]
 fn a_study_is_a_table_that_holds_all_against_the_first() {
     let folder = folder();

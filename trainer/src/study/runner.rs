@@ -25,12 +25,24 @@ use crate::settings::Settings;
 use crate::state::State;
 use crate::train::{Epoch, Observer, train};
 
-/// Trains the runs that are missing in the study's folder. Returns whether it came to the end, and not to `stop`; runs that
-/// other processes hold may still be missing then.
+/// How the work on a study ended.
+pub enum Ended {
+    /// By `stop`.
+    Stopped,
+    /// No run is left that nobody has: some are finished, and other processes hold the rest.
+    Through {
+        /// Runs at their last epoch.
+        finished: usize,
+        /// Runs of other processes.
+        held: usize,
+    },
+}
+
+/// Trains the runs that are missing in the study's folder.
 ///
 /// # Errors
 /// When MNIST cannot be read, a file cannot be read or written, or a run of the same name has other settings.
-pub fn run(study: &Study, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
+pub fn run(study: &Study, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Ended> {
     let (folder, runs) = (&study.out, plan.runs());
     let device = study.device.resolve()?;
     for planned in &runs {
@@ -55,7 +67,12 @@ pub fn run(study: &Study, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<bool
             .try_for_each(|job| job.join().expect("a job does not panic"))
     })?;
     bars.all.finish_and_clear();
-    Ok(!stop.load(Ordering::Relaxed))
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Ended::Stopped);
+    }
+    let finished = bars.look_around(&runs, folder)?;
+    let held = runs.len() - finished;
+    Ok(Ended::Through { finished, held })
 }
 
 /// Trains one run after the other, until none is left that nobody has.
