@@ -12,13 +12,13 @@ use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use models::golden::{Golden, MIN_DIGITS};
 use models::mnist::{Part, Split};
-use models::weights::Weights;
 use trainer::calibration;
 use trainer::data::Dataset;
 use trainer::net::{self, Net};
 use trainer::progress::Progress;
 use trainer::report::Report;
 use trainer::run::Run;
+use trainer::seeds::Seed;
 use trainer::settings::{DeviceChoice, Settings};
 use trainer::study::{Ended, Study};
 use trainer::train::EVAL_BATCH;
@@ -252,11 +252,17 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
 
 fn seeds(paths: &[PathBuf], into: Option<&Path>, marker: &str, data: &Path) -> anyhow::Result<()> {
     let device = DeviceChoice::Auto.resolve()?;
-    let read = |path: &PathBuf| Ok((path.display().to_string(), read_weights(path)?));
-    let weights = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    trainer::seeds::check(&weights)?;
-    let net = |(_, weights): &(String, Weights)| (weights.training.seed, Net::from_weights(weights, device));
-    let nets: Vec<_> = weights.iter().map(net).collect();
+    let read = |path: &PathBuf| {
+        Ok(Seed {
+            name: path.display().to_string(),
+            weights: read_weights(path)?,
+            settings: trainer::run::settings(path.parent().unwrap_or(Path::new("")))?,
+        })
+    };
+    let seeds = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    trainer::seeds::check(&seeds)?;
+    let net = |seed: &Seed| (seed.weights.training.seed, Net::from_weights(&seed.weights, device));
+    let nets: Vec<_> = seeds.iter().map(net).collect();
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
     publish(&trainer::seeds::table(&nets, &test), into, marker)
 }

@@ -273,6 +273,12 @@ fn seeds_are_those_of_one_training() {
     assert_eq!(names(&[&first]), ["0", "mean", "mean, five places", "all together"]);
     fails(folder.path(), &["seeds", &first, &first], 1, "both have seed 0");
     fails(folder.path(), &["seeds", &first, &other], 1, "batch size 16");
+    let augmented = run(
+        folder.path(),
+        &["--data", ".", "--epochs", "1", "--seed", "1", "--augment", "on"],
+    );
+    assert!(augmented.status.success(), "{}", text(&augmented.stderr));
+    fails(folder.path(), &["seeds", &first, &weights(4)], 1, "augment on");
 }
 
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use crate::settings::{ActivationChoice, Settings, Switch};
 
 /// The settings of where and by what a run is computed do not change what it is.
-const PLACE: [&str; 4] = ["backend", "device", "threads", "data"];
+pub(crate) const PLACE: [&str; 4] = ["backend", "device", "threads", "data"];
 
 /// The experiments of a study.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,7 +200,8 @@ fn name(settings: &Settings) -> String {
     format!("{name}-seed{}", settings.seed)
 }
 
-fn fields(settings: &Settings) -> BTreeMap<String, serde_json::Value> {
+/// The settings by name.
+pub(crate) fn fields(settings: &Settings) -> BTreeMap<String, serde_json::Value> {
     let value = serde_json::to_value(settings).expect("plain fields always serialise");
     serde_json::from_value(value).expect("settings are a map")
 }
