@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_seeds_have_the_names_that_the_makefile_asks_for() {
+        let plan = plan(include_str!("../../seeds.toml"), &[]).unwrap();
+        let runs = plan.runs();
+        let check = |part: &str, n| {
+            assert_eq!(runs.iter().filter(|run| run.name.contains(part)).count(), n, "{part}");
+        };
+        check("relu-residual-adam-lr0.001-seed", 4);
+        check("relu-residual-adam-lr0.001-precisionbf16-seed", 3);
+        check("-recipebest-", 5);
+    }
+
+    #[test]
     fn a_list_is_an_axis_and_equal_runs_are_one() {
         let text = "[defaults]\nseed = [3, 4]\n\
             [[experiment]]\nname = \"a\"\nbatch-size = [32, 64]\n\
