@@ -6,6 +6,9 @@ export THREEBLOCK_REQUIRE_ORT := 1
 export THREEBLOCK_REQUIRE_CHROMIUM := 1
 export THREEBLOCK_REQUIRE_CLOTHES := 1
 
+# The runs of the published setting that `make seeds` trains.
+PUBLISHED := runs/seeds/relu-residual-adam-lr0.001
+
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
@@ -44,14 +47,13 @@ ablation: setup ## what each part of the recipe best brings on held-out digits (
 	cargo run -p trainer -- report runs/ablation --table --into docs/training.md
 
 seeds: setup ## the published setting, the same in bf16 and the recipe best over their seeds (hours); writes docs/training.md
-	set -e; for seed in 0 1 2 3; do cargo run -p trainer -- --seed $$seed --runs runs/seeds; done
-	set -e; for seed in 0 1 2; do cargo run -p trainer -- --precision bf16 --seed $$seed --runs runs/bf16-seeds; done
-	set -e; for seed in 0 1 2 3 4; do cargo run -p trainer -- --recipe best --seed $$seed --runs runs/best-seeds; done
-	for name in seeds bf16-seeds best-seeds; do \
-		cargo run -p trainer -- seeds runs/$$name/*/weights.safetensors --marker $$name --into docs/training.md || exit; done
+	cargo run -p trainer -- study trainer/seeds.toml --out runs/seeds
+	cargo run -p trainer -- seeds $(PUBLISHED)-seed*/weights.safetensors --marker seeds --into docs/training.md
+	cargo run -p trainer -- seeds $(PUBLISHED)-precisionbf16-seed*/weights.safetensors --marker bf16-seeds --into docs/training.md
+	cargo run -p trainer -- seeds runs/seeds/*-recipebest-*/weights.safetensors --marker best-seeds --into docs/training.md
 
 stress: setup ## after `make seeds`: altered digits and none, with Debian's dataset-fashion-mnist; writes docs/training.md
-	cargo run -p trainer -- stress --weights runs/seeds/1/weights.safetensors --weights models/digits.safetensors \
+	cargo run -p trainer -- stress --weights $(PUBLISHED)-seed0/weights.safetensors --weights models/digits.safetensors \
 		--strangers /usr/share/datasets/fashion-mnist --into docs/training.md
 
 bench: setup ## latency and accuracy of every engine, libtorch included; writes benches/results.json and the README's table

@@ -1,4 +1,4 @@
-//! The gate of an int8 graph: it must read the test digits as well as the f32 graph, and faster.
+//! The gate of an int8 graph: it must read the test digits nearly as well as the f32 graph, and faster.
 
 use std::time::Instant;
 

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use exporter::graph::{Options, export};
-use exporter::int8::{Report, gate};
+use exporter::int8::{MAX_LOSS, Report, gate};
 use exporter::quantize::calibrate;
 use exporter::triton;
 use exporter::verify::{Check, verify};
@@ -24,7 +24,7 @@ const CALIBRATION_DIGITS: usize = 500;
 
 /// Writes trained weights as an ONNX file, once every engine found here has proven it equal to libtorch.
 ///
-/// Exports the newest run; without a run, the released weights.
+/// Exports the newest run; without a run, and without --runs, the released weights.
 #[derive(Parser)]
 #[command(version, after_help = "Exit codes: 0 written, 1 failed, 2 wrong usage.")]
 struct Args {
@@ -37,9 +37,9 @@ struct Args {
     /// Export these weights instead of the newest run's
     #[arg(long, value_name = "FILE", conflicts_with = "runs")]
     weights: Option<PathBuf>,
-    /// Folder of the runs
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs: PathBuf,
+    /// Folder of the runs [default: runs]
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
     /// Digits with libtorch's logits for the weights [default: golden.safetensors beside the weights]
     #[arg(long, value_name = "FILE")]
     golden: Option<PathBuf>,
@@ -55,8 +55,9 @@ struct Args {
     /// Add a second output `probabilities`
     #[arg(long)]
     softmax: bool,
-    /// Quantise to int8, if that is faster and costs no accuracy: needs MNIST in --data
-    #[arg(long, conflicts_with = "no_fold")]
+    #[arg(long, conflicts_with = "no_fold", help = format!(
+        "Quantise to int8, if that is faster and costs at most {MAX_LOSS} points of accuracy: needs MNIST in --data"
+    ))]
     int8: bool,
     /// Folder of MNIST's IDX files, plain or as .gz, for --int8
     #[arg(long, value_name = "DIR", default_value = "data")]
@@ -88,15 +89,16 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
     // Before any thread runs; without effect, ONNX Runtime is reported as missing.
     let _ = infer::engine::disable_telemetry();
-    let source = Source::read(args.weights.as_deref(), &args.runs, args.golden.as_deref())?;
+    let source = Source::read(args.weights.as_deref(), args.runs.as_deref(), args.golden.as_deref())?;
     note(format_args!("exporting {source}"));
     let onnx = export(&source.weights, &args.options()).to_bytes();
     let checks = verify(&onnx, &source.golden).context("the export is refused and nothing is written")?;
     let onnx = if args.int8 { int8(args, &source, &onnx)? } else { onnx };
     let model = write(args, &onnx)?;
-    checks.iter().for_each(note_check);
+    let graph = if args.int8 { " in f32" } else { "" };
+    checks.iter().for_each(|check| note_check(check, graph));
     report(&model, &onnx).context("the file is written, but stdout fails")?;
-    note_next(&model, source.golden_path.as_deref());
+    note_next(&model, source.golden_path.as_deref(), args.int8);
     Ok(())
 }
 
@@ -166,8 +168,11 @@ impl Args {
     }
 }
 
-/// Keeps a likely slip from overwriting weights.
+/// Keeps a likely slip from overwriting weights, and `-` from becoming a file.
 fn model_path(text: &str) -> Result<PathBuf, String> {
+    if text == "-" {
+        return Err("the model is written whole, or not at all, and not to stdout: name a file".into());
+    }
     let path = PathBuf::from(text);
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         return Err("this is the file to write; --weights names the weights".into());
@@ -191,14 +196,15 @@ fn check_place(model: &Path) -> anyhow::Result<()> {
     }
 }
 
-fn note_check(check: &Check) {
+/// `graph` says which was checked, where it is not the one that was written.
+fn note_check(check: &Check, graph: &str) {
     let engine = check.engine;
     match &check.outcome {
         Ok(comparison) => note(format_args!(
-            "{engine}: {comparison}, at batch {BATCHES:?}; allowed {:.0e}",
+            "{engine}{graph}: {comparison}, at batch {BATCHES:?}; allowed {:.0e}",
             golden::TOLERANCE
         )),
-        Err(missing) => note(format_args!("{engine}: not checked. {missing}")),
+        Err(missing) => note(format_args!("{engine}{graph}: not checked. {missing}")),
     }
 }
 
@@ -216,13 +222,18 @@ fn report(model: &Path, onnx: &[u8]) -> std::io::Result<()> {
     }
 }
 
-fn note_next(model: &Path, golden: Option<&Path>) {
+/// `verify` compares with libtorch's logits, which int8 does not reach.
+fn note_next(model: &Path, golden: Option<&Path>, int8: bool) {
     let model = model.display();
-    let golden = golden.map_or(String::new(), |path| format!(" --golden {}", path.display()));
     note(format_args!(
-        "next: cargo run -p infer -- classify --model {model} FILE...\n      \
-         cargo run -p infer -- verify --model {model}{golden}"
+        "next: cargo run -p infer -- classify --model {model} FILE..."
     ));
+    if !int8 {
+        let golden = golden.map_or(String::new(), |path| format!(" --golden {}", path.display()));
+        note(format_args!(
+            "      cargo run -p infer -- verify --model {model}{golden}"
+        ));
+    }
 }
 
 /// A line on stderr; where stderr is closed, nobody listens.

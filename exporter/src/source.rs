@@ -9,6 +9,9 @@ use models::golden::Golden;
 use models::weights::Weights;
 use models::{GOLDEN, RELEASED_WEIGHTS};
 
+/// The folder of the runs where none is named.
+const RUNS: &str = "runs";
+
 /// Weights with their golden digits.
 pub struct Source {
     pub weights: Weights,
@@ -20,11 +23,16 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads `weights`, or else the newest run in the folder `runs`, or else what was released, with its golden digits.
-    pub fn read(weights: Option<&Path>, runs: &Path, golden: Option<&Path>) -> anyhow::Result<Source> {
-        let weights_path = match weights {
-            Some(path) => Some(path.to_owned()),
-            None => newest_run(runs)?,
+    /// Reads `weights`, or else the newest run in the folder `runs`, or where neither is named the newest in [`RUNS`] or
+    /// else what was released, with its golden digits.
+    pub fn read(weights: Option<&Path>, runs: Option<&Path>, golden: Option<&Path>) -> anyhow::Result<Source> {
+        let weights_path = match (weights, runs) {
+            (Some(path), _) => Some(path.to_owned()),
+            (None, Some(runs)) => {
+                let newest = newest_run(runs)?;
+                Some(newest.with_context(|| format!("{} holds no run with weights", runs.display()))?)
+            }
+            (None, None) => newest_run(Path::new(RUNS))?,
         };
         let beside = weights_path
             .as_ref()
@@ -54,29 +62,37 @@ impl fmt::Display for Source {
         let (network, training) = (self.weights.spec, &self.weights.training);
         write!(
             f,
-            ": {}, {} residual blocks, {} epochs of {}, test accuracy {:.2} %",
+            ": {}, {} residual blocks, {} epochs of {}, {} accuracy {:.2} %",
             format!("{:?}", network.activation).to_lowercase(),
             if network.residual { "with" } else { "without" },
             training.epochs,
             training.optimizer,
+            training.tested(),
             training.test_accuracy * 100.0
         )
     }
 }
 
-/// The weights of the run with the highest number.
+/// The weights of the run with the highest number that has any.
 fn newest_run(runs: &Path) -> anyhow::Result<Option<PathBuf>> {
     let entries = match std::fs::read_dir(runs) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         entries => entries.with_context(|| format!("cannot read the folder {}", runs.display()))?,
     };
     let number = |name: &std::ffi::OsStr| name.to_str()?.parse::<u64>().ok();
-    let newest = entries
+    let mut folders: Vec<_> = entries
         .flatten()
-        .filter_map(|entry| Some((number(&entry.file_name())?, entry.path().join("weights.safetensors"))))
-        .filter(|(_, weights)| weights.exists())
-        .max();
-    Ok(newest.map(|(_, weights)| weights))
+        .filter_map(|entry| Some((number(&entry.file_name())?, entry.path())))
+        .collect();
+    folders.sort();
+    while let Some((_, folder)) = folders.pop() {
+        let weights = folder.join("weights.safetensors");
+        if weights.exists() {
+            return Ok(Some(weights));
+        }
+        crate::note(format_args!("{} has no weights and is passed over", folder.display()));
+    }
+    Ok(None)
 }
 
 fn read_weights(path: &Path) -> anyhow::Result<Weights> {

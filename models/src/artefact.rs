@@ -1,18 +1,21 @@
 //! Files that we write: whole or not at all, and named by their SHA-256.
 
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 /// How the temporary siblings begin; one that is left over was of a program that was killed.
 pub const PREFIX: &str = ".threeblock-";
 
-/// Writes `bytes` to a temporary sibling of `path` and renames it, so that no reader ever sees half a file.
+/// Writes `bytes` to a temporary sibling of `path` and renames it, so that no reader ever sees half a file. A link stays:
+/// the file that it leads to is written.
 ///
 /// # Errors
-/// When the folder is missing or not writable, or the disk is full; `path` is then as it was.
+/// When `path` is a folder, a device or a pipe, the folder is missing or not writable, or the disk is full; `path` is then
+/// as it was.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = &place(path)?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -31,6 +34,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())
+}
+
+/// The file to write where `path` is meant: renaming onto a link or a device would put a file in its place.
+fn place(path: &Path) -> io::Result<PathBuf> {
+    let metadata = match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(path.to_owned()),
+        metadata => metadata?,
+    };
+    if metadata.is_symlink() {
+        return place(&path.canonicalize()?);
+    }
+    if !metadata.is_file() {
+        let message = format!("{} is no regular file: name another", path.display());
+        return Err(io::Error::new(ErrorKind::InvalidInput, message));
+    }
+    Ok(path.to_owned())
 }
 
 /// SHA-256 of `bytes`, in lower-case hexadecimal.
@@ -59,6 +78,25 @@ mod tests {
         let error = write(&missing.join("a"), b"one").unwrap_err();
         assert_eq!(error.to_string(), format!("there is no folder {}", missing.display()));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn writes_where_a_link_leads_and_replaces_nothing_but_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, socket] = ["file", "link", "socket"].map(|name| folder.path().join(name));
+        std::fs::write(&file, b"one").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write(&link, b"two").unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"two");
+
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [&socket, folder.path()] {
+            let error = write(path, b"three").unwrap_err();
+            assert!(error.to_string().contains("is no regular file"), "{error}");
+        }
+        assert!(!socket.metadata().unwrap().is_file());
     }
 
     #[test]

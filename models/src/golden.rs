@@ -11,6 +11,9 @@ use crate::{CLASSES, Digit, PIXELS, SIDE};
 /// Largest difference of a logit that counts as equal.
 pub const TOLERANCE: f32 = 1e-4;
 
+/// Fewest digits that prove an export: those of the largest batch that it is tried at.
+pub const MIN_DIGITS: usize = 64;
+
 /// Digits, their labels, and the logits of one network for them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Golden {

@@ -546,6 +546,7 @@ mod tests {
             epochs: 1,
             seed: 0,
             train_digits: 10,
+            holdout: 0,
             test_accuracy: 0.5,
             test_loss: 1.0,
             temperature: 1.0,

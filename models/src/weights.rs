@@ -40,6 +40,9 @@ pub struct Training {
     pub seed: u64,
     /// Number of training digits.
     pub train_digits: usize,
+    /// Training digits that were held out, and stand for the test digits below; 0 where there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub holdout: usize,
     /// Fraction of the test digits that were read right after the last epoch.
     pub test_accuracy: f64,
     /// Mean cross entropy on the test digits after the last epoch.
@@ -48,6 +51,18 @@ pub struct Training {
     /// (Guo et al. 2017). What held-out digits fit, or more where noise shall make the network less sure.
     #[serde(default = "uncalibrated", skip_serializing_if = "is_uncalibrated")]
     pub temperature: f64,
+}
+
+impl Training {
+    /// Which digits the network was tested on: `test` or `held-out`.
+    pub fn tested(&self) -> &'static str {
+        tested(self.holdout > 0)
+    }
+}
+
+/// What digits are called on which a network was tested.
+pub fn tested(held_out: bool) -> &'static str {
+    if held_out { "held-out" } else { "test" }
 }
 
 /// Weights that name no recipe are of the published one.
@@ -61,6 +76,10 @@ fn uncalibrated() -> f64 {
 
 fn is_uncalibrated(temperature: &f64) -> bool {
     *temperature == uncalibrated()
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 fn is_published(recipe: &str) -> bool {
@@ -282,6 +301,7 @@ mod tests {
             epochs: 1,
             seed: 0,
             train_digits: 10,
+            holdout: 0,
             test_accuracy: 0.5,
             test_loss: 0.10685856677927077,
             temperature: 0.8,
@@ -305,6 +325,20 @@ mod tests {
         let again = Weights::from_bytes(&bytes).unwrap();
         assert_eq!(again, weights);
         assert_eq!(again.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn only_held_out_digits_are_named() {
+        let (_, training, _) = sample();
+        let held_out = Training {
+            holdout: 5,
+            ..training.clone()
+        };
+        let json = |training: &Training| serde_json::to_string(training).unwrap();
+        assert!(!json(&training).contains("holdout"), "older files keep their bytes");
+        for training in [training, held_out] {
+            assert_eq!(serde_json::from_str::<Training>(&json(&training)).unwrap(), training);
+        }
     }
 
     #[test]

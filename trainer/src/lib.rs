@@ -24,6 +24,7 @@ pub mod run;
 pub mod schedule;
 pub mod seeds;
 pub mod settings;
+pub mod signals;
 pub mod state;
 pub mod stress;
 pub mod study;
@@ -31,6 +32,8 @@ pub mod teachers;
 pub mod tensorboard;
 pub mod train;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -53,6 +56,11 @@ pub fn golden(net: &net::Net, weights_sha256: String, test: &Split, n: usize) ->
         digits: split.digits,
         labels: split.labels,
     }
+}
+
+/// A line on stderr; where stderr is closed, nobody listens, and the training goes on.
+pub fn note(line: fmt::Arguments) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Reads and checks a file of weights.

@@ -3,29 +3,28 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
-use models::golden::Golden;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use models::golden::{Golden, MIN_DIGITS};
 use models::mnist::{Part, Split};
-use models::weights::Weights;
 use trainer::calibration;
 use trainer::data::Dataset;
 use trainer::net::{self, Net};
 use trainer::progress::Progress;
-use trainer::read_weights;
 use trainer::report::Report;
 use trainer::run::Run;
+use trainer::seeds::Seed;
 use trainer::settings::{DeviceChoice, Settings};
-use trainer::study::Study;
+use trainer::study::{Ended, Study};
 use trainer::train::EVAL_BATCH;
+use trainer::{note, read_weights, signals};
 
-/// Exit code after Ctrl-C.
+/// Exit code after Ctrl-C, SIGTERM or SIGHUP.
 const INTERRUPTED: u8 = 130;
 
 /// Trains the three-block ResNet on MNIST with libtorch.
@@ -34,7 +33,8 @@ const INTERRUPTED: u8 = 130;
 /// 10 epochs. With --recipe best it trains the most accurate and most robust network. A run is a folder runs/<n>/ with the weights, the settings, the metrics of each epoch and golden digits;
 /// `cargo run -p exporter -- model.onnx` exports the newest.
 ///
-/// Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 ended by Ctrl-C (what was reached is kept).
+/// Exit codes: 0 trained, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C, SIGTERM or SIGHUP (what was reached
+/// is kept).
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -45,8 +45,8 @@ struct Cli {
     /// Folder in which the run's folder is made
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
-    /// Go on with a run after its last epoch, with the settings that it was begun with
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["Settings", "runs"])]
+    /// Go on with a run after its last epoch, with the settings that it was begun with but for --device, --threads, --data
+    #[arg(long, value_name = "RUN", conflicts_with = "runs", conflicts_with_all = Settings::kept())]
     resume: Option<PathBuf>,
 }
 
@@ -65,8 +65,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Take the first N test digits
-        #[arg(long, value_name = "N", default_value_t = trainer::GOLDEN_DIGITS)]
-        digits: usize,
+        #[arg(long, value_name = "N", default_value_t = trainer::GOLDEN_DIGITS as u32)]
+        #[arg(value_parser = clap::value_parser!(u32).range(MIN_DIGITS as i64..))]
+        digits: u32,
         /// Folder with MNIST's four IDX files, plain or .gz
         #[arg(long, value_name = "DIR", default_value = "data")]
         data: PathBuf,
@@ -117,9 +118,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = |flag: &str| matches.value_source(flag) == Some(ValueSource::CommandLine);
     let done = match cli.command {
-        None => train(&cli.settings, &cli.runs, cli.resume.as_deref()),
+        None => train(cli.settings, &cli.runs, cli.resume.as_deref(), &given),
         Some(Command::Study(arguments)) => study(&arguments),
         Some(Command::Report(arguments)) => report(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::Golden {
@@ -129,7 +132,7 @@ fn main() -> ExitCode {
             data,
         }) => {
             let output = output.unwrap_or_else(|| weights.with_file_name("golden.safetensors"));
-            golden(&weights, &output, digits, &data).map(|()| ExitCode::SUCCESS)
+            golden(&weights, &output, digits as usize, &data).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Seeds {
             weights,
@@ -148,36 +151,53 @@ fn main() -> ExitCode {
         }) => stress(&weights, strangers.as_deref(), into.as_deref(), &data).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        note(format_args!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }
 
 /// Trains a run of `settings`, or goes on with the one in the folder `resume`.
-fn train(settings: &Settings, runs: &Path, resume: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let known = resume.map(|folder| {
-        trainer::run::settings(folder)?
-            .with_context(|| format!("{} holds no run: settings.json is missing", folder.display()))
-    });
-    let known = known.transpose()?;
-    let settings = known.as_ref().unwrap_or(settings);
+fn train(
+    settings: Settings,
+    runs: &Path,
+    resume: Option<&Path>,
+    given: &dyn Fn(&str) -> bool,
+) -> anyhow::Result<ExitCode> {
+    let settings = &match resume {
+        Some(folder) => resumed(folder, settings, given)?,
+        None => settings,
+    };
     let device = settings.device.resolve()?;
     if let Some(threads) = settings.threads {
         tch::set_num_threads(threads.into());
     }
     if !settings.precision.is_fast_on(device) {
-        eprintln!("note: this CPU has no AMX, so that bf16 is likely slower than f32");
+        note(format_args!(
+            "note: this CPU has no AMX, so that bf16 is likely slower than f32"
+        ));
     }
     let backend = trainer::train::check(settings, device)?;
     let (train, test) = settings.splits()?;
     let folder = resume.map_or_else(|| trainer::run::next_folder(runs), |folder| Ok(folder.to_owned()))?;
     let (run, mut state) = Run::open(folder, settings, device, &train, &test)?;
-    let stop = stop_on_ctrl_c()?;
+    let stop = signals::stop(INTERRUPTED)?;
     let mut progress = Progress::new(settings, run, state.epoch, train.digits.len(), device, backend, stop);
     let (train, test) = (Dataset::new(&train, device), Dataset::new(&test, device));
     let finished = trainer::train::train(settings, &mut state, &train, &test, &mut progress)?;
     progress.finish(finished)?;
     Ok(exit_code(finished))
+}
+
+/// The settings of the run in a folder, with those of `settings` that were given: they do not change what it is.
+fn resumed(folder: &Path, settings: Settings, given: &dyn Fn(&str) -> bool) -> anyhow::Result<Settings> {
+    let known = trainer::run::settings(folder)?
+        .with_context(|| format!("{} holds no run: settings.json is missing", folder.display()))?;
+    Ok(Settings {
+        device: if given("device") { settings.device } else { known.device },
+        threads: settings.threads.or(known.threads),
+        data: if given("data") { settings.data } else { known.data },
+        ..known
+    })
 }
 
 fn exit_code(finished: bool) -> ExitCode {
@@ -190,12 +210,21 @@ fn exit_code(finished: bool) -> ExitCode {
 
 fn study(study: &Study) -> anyhow::Result<ExitCode> {
     let plan = study.plan()?;
-    let stop = stop_on_ctrl_c()?;
-    let finished = trainer::study::run(study, &plan, &stop)?;
-    if finished {
+    let stop = signals::stop(INTERRUPTED)?;
+    let (finished, held) = match trainer::study::run(study, &plan, &stop)? {
+        Ended::Stopped => {
+            note(format_args!("stopped, the same command goes on"));
+            return Ok(exit_code(false));
+        }
+        Ended::Through { finished, held } => (finished, held),
+    };
+    if held > 0 {
+        note(format_args!("runs that other processes hold: {held}"));
+    }
+    if finished > 0 {
         report(&Report::of(&study.out))?;
     }
-    Ok(exit_code(finished))
+    Ok(exit_code(true))
 }
 
 fn report(report: &Report) -> anyhow::Result<()> {
@@ -203,7 +232,7 @@ fn report(report: &Report) -> anyhow::Result<()> {
         return publish(&report.comparison()?, report.into.as_deref(), &report.name());
     }
     let page = report.write()?;
-    eprintln!("the report is in {}", page.display());
+    note(format_args!("the report is in {}", page.display()));
     Ok(())
 }
 
@@ -213,21 +242,27 @@ fn golden(weights: &Path, output: &Path, digits: usize, data: &Path) -> anyhow::
     let golden: Golden = trainer::golden(&net, weights.sha256(), &Split::read(data, Part::Test)?, digits);
     models::artefact::write(output, &golden.to_bytes())
         .with_context(|| format!("cannot write {}", output.display()))?;
-    eprintln!(
+    note(format_args!(
         "{} digits with libtorch's logits in {}",
         golden.digits.len(),
         output.display()
-    );
+    ));
     Ok(())
 }
 
 fn seeds(paths: &[PathBuf], into: Option<&Path>, marker: &str, data: &Path) -> anyhow::Result<()> {
     let device = DeviceChoice::Auto.resolve()?;
-    let read = |path: &PathBuf| Ok((path.display().to_string(), read_weights(path)?));
-    let weights = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    trainer::seeds::check(&weights)?;
-    let net = |(_, weights): &(String, Weights)| (weights.training.seed, Net::from_weights(weights, device));
-    let nets: Vec<_> = weights.iter().map(net).collect();
+    let read = |path: &PathBuf| {
+        Ok(Seed {
+            name: path.display().to_string(),
+            weights: read_weights(path)?,
+            settings: trainer::run::settings(path.parent().unwrap_or(Path::new("")))?,
+        })
+    };
+    let seeds = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    trainer::seeds::check(&seeds)?;
+    let net = |seed: &Seed| (seed.weights.training.seed, Net::from_weights(&seed.weights, device));
+    let nets: Vec<_> = seeds.iter().map(net).collect();
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
     publish(&trainer::seeds::table(&nets, &test), into, marker)
 }
@@ -255,8 +290,7 @@ fn temperature(path: &Path, holdout: u32, data: &Path) -> anyhow::Result<()> {
         );
         writeln!(text, "{temperature:.3}, {loss:.4}, {error:.4}").expect("a String takes all");
     }
-    print(&text);
-    Ok(())
+    print(&text)
 }
 
 fn stress(weights: &[PathBuf], strangers: Option<&Path>, into: Option<&Path>, data: &Path) -> anyhow::Result<()> {
@@ -269,7 +303,7 @@ fn stress(weights: &[PathBuf], strangers: Option<&Path>, into: Option<&Path>, da
     }
     let test = Dataset::new(&Split::read(data, Part::Test)?, device);
     let read = |folder: &Path| -> anyhow::Result<_> {
-        let split = Split::read(folder, Part::Test)?;
+        let split = Split::read(folder, Part::Test).with_context(|| format!("--strangers {}", folder.display()))?;
         Ok((folder.display().to_string(), Dataset::new(&split, device)))
     };
     let strangers = strangers.map(read).transpose()?;
@@ -282,26 +316,14 @@ fn publish(text: &str, document: Option<&Path>, name: &str) -> anyhow::Result<()
     match document {
         Some(document) => models::document::insert(document, name, text)
             .with_context(|| format!("cannot write into {}", document.display())),
-        None => {
-            print(text);
-            Ok(())
-        }
+        None => print(text),
     }
 }
 
 /// To stdout. Whoever listens at the other end of a pipe may leave.
-fn print(text: &str) {
-    drop(std::io::stdout().write_all(text.as_bytes()));
-}
-
-/// A flag that the first Ctrl-C raises; the second ends the program at once.
-fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })?;
-    Ok(stop)
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
+    }
 }

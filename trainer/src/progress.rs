@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use models::score::Score;
+use models::weights::tested;
 use tch::Device;
 
 use crate::backend::Backend;
+use crate::note;
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::state::State;
@@ -19,6 +21,7 @@ use crate::train::{Epoch, Observer};
 /// Shows a bar on a terminal and plain lines elsewhere, and writes each epoch into the run.
 pub struct Progress {
     epochs: u32,
+    held_out: bool,
     run: Run,
     stop: Arc<AtomicBool>,
     bar: ProgressBar,
@@ -46,7 +49,7 @@ impl Progress {
         } = settings;
         let network = settings.network();
         let threads = tch::get_num_threads();
-        eprintln!(
+        note(format_args!(
             "training {network}, on {train_digits} digits: recipe {recipe:?}, {optimizer:?}, learning rate {learning_rate}, \
              batch {batch_size}, epochs {}, seed {seed}, device {device:?}, backend {backend:?}, threads {threads}, into {}",
             match behind {
@@ -55,7 +58,7 @@ impl Progress {
                 _ => format!("{epochs}, all of them behind"),
             },
             run.folder().display()
-        );
+        ));
         let bar = if io::stderr().is_terminal() {
             ProgressBar::new(u64::from(*epochs) * train_digits as u64)
         } else {
@@ -67,13 +70,14 @@ impl Progress {
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         Progress {
             epochs: *epochs,
+            held_out: settings.holdout.is_some(),
             run,
             stop,
             bar,
         }
     }
 
-    /// Says what was reached and where it lies. `finished` is false after Ctrl-C.
+    /// Says what was reached and where it lies. `finished` is false where it was stopped.
     ///
     /// # Errors
     /// When no epoch was finished, or the training diverged.
@@ -83,9 +87,9 @@ impl Progress {
         let reached = self.run.last();
         if !finished {
             let kept = reached.map_or(0, |row| row.epoch);
-            eprintln!(
-                "ended by Ctrl-C after {kept} whole epochs, go on with: cargo run -p trainer -- --resume {folder}"
-            );
+            note(format_args!(
+                "stopped after {kept} whole epochs, go on with: cargo run -p trainer -- --resume {folder}"
+            ));
             return Ok(());
         }
         let test = reached.context("no epoch was trained")?.test();
@@ -93,11 +97,17 @@ impl Progress {
             bail!("the training diverged, so that {folder} has no weights: its metrics show where");
         }
         let (low, high) = test.interval();
-        eprintln!(
-            "done: test accuracy {:.4} (95 % interval {low:.4} to {high:.4}) in {folder}",
+        note(format_args!(
+            "done: {} accuracy {:.4} (95 % interval {low:.4} to {high:.4}) in {folder}",
+            tested(self.held_out),
             test.accuracy(),
-        );
-        eprintln!("next: cargo run -p exporter -- model.onnx");
+        ));
+        let weights = if self.run.is_newest() {
+            String::new()
+        } else {
+            format!("--weights {folder}/weights.safetensors ")
+        };
+        note(format_args!("next: cargo run -p exporter -- {weights}model.onnx"));
         Ok(())
     }
 }

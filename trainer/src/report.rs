@@ -10,8 +10,8 @@ mod stats;
 mod svg;
 mod tables;
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::Context;
 use models::{artefact, document};
@@ -76,12 +76,14 @@ impl Report {
         }
         write(&out.join("report.md"), page::markdown(&results, &sections).as_bytes())?;
         write(&out.join("metrics.csv"), &all_metrics(&results)?)?;
-        if let Some(document) = &self.into {
-            document::insert(document, &self.name(), &page::summary(&results, &sections, out))
-                .with_context(|| format!("cannot write the study into {}", document.display()))?;
-        }
         let path = out.join("report.html");
         write(&path, page::html(&results, &sections).as_bytes())?;
+        if let Some(document) = &self.into {
+            let context = || format!("cannot write the study into {}", document.display());
+            let figures = relative(&figures, document).with_context(context)?;
+            let summary = page::summary(&results, &sections, &figures);
+            document::insert(document, &self.name(), &summary).with_context(context)?;
+        }
         Ok(path)
     }
 
@@ -101,6 +103,19 @@ impl Report {
         let name = self.study.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
+}
+
+/// The way to `folder` from the folder of `document`.
+fn relative(folder: &Path, document: &Path) -> io::Result<PathBuf> {
+    let (folder, document) = (folder.canonicalize()?, document.canonicalize()?);
+    let mut way = PathBuf::new();
+    for ancestor in document.ancestors().skip(1) {
+        if let Ok(down) = folder.strip_prefix(ancestor) {
+            return Ok(way.join(down));
+        }
+        way.push("..");
+    }
+    Ok(folder)
 }
 
 fn sections(results: &Results) -> anyhow::Result<Vec<Section>> {

@@ -58,6 +58,8 @@ struct Facts<'a> {
 #[derive(Deserialize)]
 struct Known {
     settings: Settings,
+    train_sha256: [String; 2],
+    test_sha256: [String; 2],
 }
 
 impl Run {
@@ -82,7 +84,7 @@ impl Run {
             rows: Vec::new(),
         };
         run.clear()?;
-        let state = match run.checkpoint(device)? {
+        let state = match run.checkpoint(device, train, test)? {
             Some(state) => state,
             None => {
                 run.write(
@@ -97,16 +99,26 @@ impl Run {
     }
 
     /// The state in the folder, with the rows up to it.
-    fn checkpoint(&mut self, device: Device) -> anyhow::Result<Option<State>> {
-        let path = self.folder.join(CHECKPOINT);
+    fn checkpoint(&mut self, device: Device, train: &Split, test: &Split) -> anyhow::Result<Option<State>> {
+        let (folder, path) = (self.folder.display(), self.folder.join(CHECKPOINT));
         let Some(bytes) = read_if_there(&path)? else {
+            // A program that was killed in the first epoch leaves a row and no checkpoint.
+            let epochs = metrics::read(&self.folder)?.len();
+            ensure!(
+                epochs == 1 || (epochs == 0 && !self.has_weights()),
+                "{folder} holds a run without {CHECKPOINT}, from which it would go on: begin another"
+            );
             return Ok(None);
         };
-        let known = settings(&self.folder)?;
+        let known = known(&self.folder)?.with_context(|| format!("{folder} has no {SETTINGS}"))?;
         ensure!(
-            known.is_some_and(|known| known.trains_like(&self.settings)),
-            "{} was begun with other settings",
-            self.folder.display()
+            known.settings.trains_like(&self.settings),
+            "{folder} was begun with other settings"
+        );
+        ensure!(
+            known.train_sha256 == train.sha256 && known.test_sha256 == test.sha256,
+            "{folder} was begun on other digits than those in {}",
+            self.settings.data.display()
         );
         let state = State::from_bytes(&bytes, &self.settings, device)
             .with_context(|| format!("cannot go on from {}", path.display()))?;
@@ -160,6 +172,12 @@ impl Run {
         self.folder.join(WEIGHTS).exists()
     }
 
+    /// Whether this is the newest run in `runs`, which the exporter takes where it is told of none.
+    pub fn is_newest(&self) -> bool {
+        let runs = Path::new("runs");
+        last_number(runs).is_ok_and(|n| self.folder == runs.join(n.to_string()))
+    }
+
     fn training(&self, epoch: &Epoch) -> Training {
         let settings = &self.settings;
         Training {
@@ -170,6 +188,7 @@ impl Run {
             epochs: epoch.epoch as usize,
             seed: settings.seed,
             train_digits: self.train_digits,
+            holdout: settings.holdout.map_or(0, |n| n as usize),
             test_accuracy: epoch.test.accuracy(),
             test_loss: epoch.test.loss(),
             temperature: settings.temperature,
@@ -250,12 +269,16 @@ pub fn next_folder(runs: &Path) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When they cannot be read.
 pub fn settings(folder: &Path) -> anyhow::Result<Option<Settings>> {
+    Ok(known(folder)?.map(|known| known.settings))
+}
+
+fn known(folder: &Path) -> anyhow::Result<Option<Known>> {
     let path = folder.join(SETTINGS);
     let Some(bytes) = read_if_there(&path)? else {
         return Ok(None);
     };
-    let known: Known = serde_json::from_slice(&bytes).with_context(|| format!("cannot use {}", path.display()))?;
-    Ok(Some(known.settings))
+    let known = serde_json::from_slice(&bytes).with_context(|| format!("cannot use {}", path.display()))?;
+    Ok(Some(known))
 }
 
 /// Epochs behind the run in `folder`; `None` where it has no checkpoint.

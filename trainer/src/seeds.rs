@@ -1,5 +1,6 @@
 //! Networks of several seeds on the test digits: each alone, their mean and spread, and what all together would read.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::ensure;
@@ -10,33 +11,68 @@ use tch::{Kind, Tensor};
 
 use crate::data::Dataset;
 use crate::net::{self, Net};
+use crate::settings::Settings;
+use crate::study::plan::{PLACE, fields};
 use crate::train::{EVAL_BATCH, score};
 
 /// Pixels down and right by which the digits are moved, one after the other, for the row of shifted digits.
 const SHIFTS: [[i64; 2]; 5] = [[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]];
 
-/// Whether named weights are of one training but for its seed, as far as the files tell.
+/// A network of which is known how it was trained.
+pub struct Seed {
+    /// Path of its weights.
+    pub name: String,
+    /// Its weights.
+    pub weights: Weights,
+    /// The settings of the run, where they lie beside the weights.
+    pub settings: Option<Settings>,
+}
+
+/// Whether networks are of one training but for its seed, as far as the files tell.
 ///
 /// # Errors
 /// When other settings differ, or a seed is there twice.
-pub fn check(weights: &[(String, Weights)]) -> anyhow::Result<()> {
-    for (index, (name, network)) in weights.iter().enumerate() {
-        for (other, before) in &weights[..index] {
-            for ((setting, found), (_, expected)) in settings(network).iter().zip(settings(before)) {
-                ensure!(
-                    *found == expected,
-                    "{name} has {setting} {found} and {other} {expected}: only the seed may differ"
-                );
+pub fn check(seeds: &[Seed]) -> anyhow::Result<()> {
+    for (index, one) in seeds.iter().enumerate() {
+        for before in &seeds[..index] {
+            let (known, expected) = (known(one), known(before));
+            for (setting, found) in &known {
+                if let Some(expected) = expected.get(setting) {
+                    ensure!(
+                        found == expected,
+                        "{} has {setting} {found} and {} {expected}: only the seed may differ",
+                        one.name,
+                        before.name
+                    );
+                }
             }
-            let seed = network.training.seed;
-            ensure!(seed != before.training.seed, "{name} and {other} both have seed {seed}");
+            let seed = one.weights.training.seed;
+            ensure!(
+                seed != before.weights.training.seed,
+                "{} and {} both have seed {seed}",
+                one.name,
+                before.name
+            );
         }
     }
     Ok(())
 }
 
-/// What decides a training beside the seed, and stands in its weights. The temperature is of no matter for the logits.
-fn settings(weights: &Weights) -> [(&'static str, String); 7] {
+/// What decides a training beside the seed. The temperature is of no matter for the logits, and a resumed run may have
+/// moved to another place.
+fn known(seed: &Seed) -> BTreeMap<String, String> {
+    let mut known = BTreeMap::new();
+    for (key, value) in seed.settings.iter().flat_map(fields) {
+        if !PLACE.contains(&key.as_str()) && !["seed", "temperature"].contains(&key.as_str()) {
+            known.insert(key.replace('_', " "), value.to_string().replace('"', ""));
+        }
+    }
+    known.extend(settings(&seed.weights).map(|(key, value)| (key.to_owned(), value)));
+    known
+}
+
+/// What stands in the weights.
+fn settings(weights: &Weights) -> [(&'static str, String); 8] {
     let Training {
         recipe,
         optimizer,
@@ -44,6 +80,7 @@ fn settings(weights: &Weights) -> [(&'static str, String); 7] {
         batch_size,
         epochs,
         train_digits,
+        holdout,
         ..
     } = &weights.training;
     [
@@ -54,6 +91,7 @@ fn settings(weights: &Weights) -> [(&'static str, String); 7] {
         ("batch size", batch_size.to_string()),
         ("epochs", epochs.to_string()),
         ("training digits", train_digits.to_string()),
+        ("held-out digits", holdout.to_string()),
     ]
 }
 
@@ -147,34 +185,57 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::study::Plan;
 
     #[test]
     fn only_the_seed_may_differ() {
         #[track_caller]
-        fn check(other: Training, message: Option<&str>) {
+        fn check(other: Training, settings: [Option<&Settings>; 2], message: Option<&str>) {
             let weights = |training| {
                 let net = Net::new(NetworkSpec::default(), 0, Device::Cpu);
                 net.to_weights(training).unwrap()
             };
-            let named = [("a".to_owned(), weights(training())), ("b".to_owned(), weights(other))];
-            let found = super::check(&named).err().map(|error| error.to_string());
+            let seed = |name: &str, training, settings: Option<&Settings>| Seed {
+                name: name.to_owned(),
+                weights: weights(training),
+                settings: settings.cloned(),
+            };
+            let [a, b] = settings;
+            let seeds = [seed("a", training(), a), seed("b", other, b)];
+            let found = super::check(&seeds).err().map(|error| error.to_string());
             assert_eq!(found.as_deref(), message);
         }
         let second = || Training { seed: 1, ..training() };
-        check(second(), None);
+        check(second(), [None, None], None);
         check(
             Training {
                 temperature: 0.5,
                 test_loss: 1.0,
                 ..second()
             },
+            [None, None],
             None,
         );
         check(
             Training { epochs: 3, ..second() },
+            [None, None],
             Some("b has epochs 3 and a 2: only the seed may differ"),
         );
-        check(training(), Some("b and a both have seed 0"));
+        check(training(), [None, None], Some("b and a both have seed 0"));
+
+        let settings = |more: &str| {
+            let plan = Plan::parse(&format!("[[experiment]]\nname = \"a\"\n{more}"), &[]).unwrap();
+            plan.runs()[0].settings.clone()
+        };
+        let (one, same) = (settings(""), settings("seed = 1"));
+        let bf16 = settings("precision = \"bf16\"");
+        check(second(), [Some(&one), Some(&same)], None);
+        check(second(), [Some(&one), None], None);
+        check(
+            second(),
+            [Some(&one), Some(&bf16)],
+            Some("b has precision bf16 and a f32: only the seed may differ"),
+        );
     }
 
     fn training() -> Training {
@@ -186,6 +247,7 @@ mod tests {
             epochs: 2,
             seed: 0,
             train_digits: 100,
+            holdout: 0,
             test_accuracy: 0.9,
             test_loss: 0.3,
             temperature: 1.0,

@@ -154,6 +154,14 @@ impl Settings {
         place(other) == *self
     }
 
+    /// Names of the flags that a run which is resumed keeps: all but those of where it computes and its digits lie.
+    pub fn kept() -> Vec<clap::Id> {
+        let flags = Settings::augment_args(clap::Command::new(""));
+        let ids = flags.get_arguments().map(|flag| flag.get_id().clone());
+        ids.filter(|id| !["device", "threads", "data"].contains(&id.as_str()))
+            .collect()
+    }
+
     /// The digits to train on, and those to test on.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 pub use self::plan::Plan;
-pub use self::runner::run;
+pub use self::runner::{Ended, run};
 use crate::backend::Backend;
 use crate::settings::DeviceChoice;
 

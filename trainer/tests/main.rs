@@ -56,6 +56,12 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     start(folder, arguments).wait_with_output().unwrap()
 }
 
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -92,6 +98,9 @@ fn a_run_keeps_everything_and_overwrites_nothing() {
     assert_eq!(columns, [32, 32, 32]);
     assert!(csv.contains("gradient_norm_block1,gradient_norm_block2,gradient_norm_block3,gradient_norm_fc"));
 
+    let elsewhere = run(folder.path(), &["--data", ".", "--epochs", "1", "--runs", "other"]);
+    let next = "cargo run -p exporter -- --weights other/1/weights.safetensors model.onnx";
+    assert!(text(&elsewhere.stderr).contains(next), "{}", text(&elsewhere.stderr));
     run(folder.path(), &arguments);
     assert_eq!(file("weights.safetensors"), weights.to_bytes());
     let again = std::fs::read(folder.path().join("runs/2/weights.safetensors")).unwrap();
@@ -156,6 +165,9 @@ fn held_out_digits_take_the_place_of_the_test_digits() {
     ];
     let output = run(folder.path(), &arguments);
     assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("done: held-out accuracy"));
+    let weights = std::fs::read(folder.path().join("runs/1/weights.safetensors")).unwrap();
+    assert_eq!(Weights::from_bytes(&weights).unwrap().training.holdout, 30);
     let settings = std::fs::read(folder.path().join("runs/1/settings.json")).unwrap();
     let settings: serde_json::Value = serde_json::from_slice(&settings).unwrap();
     assert_eq!(
@@ -186,13 +198,13 @@ fn golden_logits_are_computed_anew() {
             "--output",
             "g",
             "--digits",
-            "5",
+            "65",
         ],
     );
     assert!(output.status.success(), "{}", text(&output.stderr));
     let golden = |name: &str| Golden::from_bytes(&std::fs::read(folder.path().join(name)).unwrap()).unwrap();
     let (kept, anew) = (golden("runs/1/golden.safetensors"), golden("g"));
-    assert_eq!(anew.digits.len(), 5);
+    assert_eq!(anew.digits.len(), 65);
     for (a, b) in anew.logits.iter().zip(&kept.logits) {
         assert!((a - b).abs() < 1e-4);
     }
@@ -221,6 +233,8 @@ fn stress_holds_weights_against_each_other() {
         stdout.contains(&format!("| test digits | {weights} | {weights} |")),
         "{stdout}"
     );
+    let no_strangers = [&arguments[..7], &["--strangers", "none"]].concat();
+    fails(folder.path(), &no_strangers, 1, "--strangers none: ");
     let row = |name: &str| {
         let line = stdout
             .lines()
@@ -259,6 +273,12 @@ fn seeds_are_those_of_one_training() {
     assert_eq!(names(&[&first]), ["0", "mean", "mean, five places", "all together"]);
     fails(folder.path(), &["seeds", &first, &first], 1, "both have seed 0");
     fails(folder.path(), &["seeds", &first, &other], 1, "batch size 16");
+    let augmented = run(
+        folder.path(),
+        &["--data", ".", "--epochs", "1", "--seed", "1", "--augment", "on"],
+    );
+    assert!(augmented.status.success(), "{}", text(&augmented.stderr));
+    fails(folder.path(), &["seeds", &first, &weights(4)], 1, "augment on");
 }
 
 #[cfg(unix)]
@@ -273,16 +293,75 @@ fn ctrl_c_ends_after_the_step_and_keeps_what_was_reached() {
     while !weights.exists() {
         std::thread::yield_now();
     }
-    let killed = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
+    signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("ended by Ctrl-C"));
+    assert!(text(&output.stderr).contains("whole epochs, go on with"));
     Weights::from_bytes(&std::fs::read(weights).unwrap()).unwrap();
     assert!(folder.path().join("runs/1/golden.safetensors").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_training_under_nohup_outlives_the_terminal() {
+    let folder = folder();
+    let child = Command::new("nohup")
+        .arg(env!("CARGO_BIN_EXE_trainer"))
+        .args(["--data", ".", "--epochs", "10000", "--batch-size", "2"])
+        .env("OMP_NUM_THREADS", "1")
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let run = folder.path().join("runs/1");
+    let wait_for_epochs = |n| {
+        while trainer::metrics::read(&run).map_or(0, |rows| rows.len()) < n {
+            std::thread::yield_now();
+        }
+    };
+    wait_for_epochs(1);
+    signal(&child, "-HUP");
+    wait_for_epochs(3);
+    signal(&child, "-INT");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+}
+
+#[test]
+fn a_closed_stderr_ends_no_training() {
+    let folder = folder();
+    std::fs::write(
+        folder.path().join("a.toml"),
+        "[defaults]\nepochs = 1\n[[experiment]]\nname = \"a\"\n",
+    )
+    .unwrap();
+    for arguments in [["--data", ".", "--epochs", "1"], ["study", "a.toml", "--data", "."]] {
+        let mut child = start(folder.path(), &arguments);
+        drop(child.stderr.take());
+        assert!(child.wait_with_output().unwrap().status.success(), "{arguments:?}");
+    }
+}
+
+/// No file may grow, as on a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_full_stdout_is_a_failure() {
+    let folder = folder();
+    run(folder.path(), &["--data", ".", "--epochs", "1"]);
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\" > table", "sh"])
+        .arg(env!("CARGO_BIN_EXE_trainer"))
+        .args(["seeds", "--data", ".", "runs/1/weights.safetensors"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("cannot write to stdout"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 /// A tiny run killed in the middle and resumed ends with the bytes of one that was left alone.
@@ -315,6 +394,29 @@ fn a_killed_run_resumes_to_the_same_bytes() {
     same_run(&folder.path().join("runs/1"), &folder.path().join("runs/2"));
     let finished = run(folder.path(), &["--resume", "runs/2"]);
     assert!(text(&finished.stderr).contains("epochs 6, all of them behind"));
+
+    let moved = folder.path().join("moved");
+    std::fs::create_dir(&moved).unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().ends_with("ubyte") {
+            std::fs::rename(entry.path(), moved.join(entry.file_name())).unwrap();
+        }
+    }
+    fails(folder.path(), &["--resume", "runs/2"], 1, "run `make setup`");
+    let resumed = run(folder.path(), &["--resume", "runs/2", "--data", "moved"]);
+    assert!(resumed.status.success(), "{}", text(&resumed.stderr));
+    for name in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
+        std::fs::copy(moved.join(format!("t10k-{name}")), moved.join(format!("train-{name}"))).unwrap();
+    }
+    let changed = ["--resume", "runs/2", "--data", "moved"];
+    fails(
+        folder.path(),
+        &changed,
+        1,
+        "was begun on other digits than those in moved",
+    );
+    std::fs::remove_file(&checkpoint).unwrap();
+    fails(folder.path(), &changed, 1, "a run without checkpoint.safetensors");
 
     fails(folder.path(), &["--resume", "runs/3"], 1, "runs/3 holds no run");
     fails(
@@ -381,6 +483,37 @@ fn a_killed_study_goes_on_to_the_same_bytes() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_study_says_that_others_hold_its_runs_and_that_it_was_stopped() {
+    let folder = folder();
+    let study = "[defaults]\nepochs = 10000\nbatch-size = 2\n[[experiment]]\nname = \"a\"\n";
+    std::fs::write(folder.path().join("a.toml"), study).unwrap();
+    let arguments = ["study", "a.toml", "--data", ".", "--out", "a"];
+    let first = start(folder.path(), &arguments);
+    let run_folder = folder
+        .path()
+        .join("a/relu-residual-adam-lr0.001-batchsize2-epochs10000-seed0");
+    while !run_folder.join("settings.json").exists() {
+        std::thread::yield_now();
+    }
+    let second = run(folder.path(), &arguments);
+    assert!(second.status.success(), "{}", text(&second.stderr));
+    assert!(
+        text(&second.stderr).contains("runs that other processes hold: 1"),
+        "{}",
+        text(&second.stderr)
+    );
+    signal(&first, "-INT");
+    let first = first.wait_with_output().unwrap();
+    assert_eq!(first.status.code(), Some(130));
+    assert!(
+        text(&first.stderr).contains("stopped, the same command goes on"),
+        "{}",
+        text(&first.stderr)
+    );
+}
+
 #[test]
 fn a_study_is_a_table_that_holds_all_against_the_first() {
     let folder = folder();
@@ -412,6 +545,39 @@ fn a_study_is_a_table_that_holds_all_against_the_first() {
         std::fs::read_to_string(folder.path().join("a.md"))
             .unwrap()
             .contains(table.trim())
+    );
+}
+
+#[test]
+fn a_report_says_what_its_figures_are_of() {
+    let folder = folder();
+    let study = "[defaults]\nepochs = 1\nholdout = 30\n[[experiment]]\nname = \"a\"\nbatch-size = [16, 64]\n";
+    std::fs::write(folder.path().join("a.toml"), study).unwrap();
+    std::fs::create_dir(folder.path().join("docs")).unwrap();
+    let document = |text: &str| std::fs::write(folder.path().join("docs/a.md"), text).unwrap();
+    document("");
+    let trained = run(folder.path(), &["study", "a.toml", "--data", ".", "--out", "a"]);
+    assert!(trained.status.success(), "{}", text(&trained.stderr));
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let page = read("a/report.md");
+    assert!(
+        page.contains("held-out digits are taken after the epoch. One seed has no spread"),
+        "{page}"
+    );
+    assert!(!page.contains("Nothing was chosen"), "{page}");
+
+    let arguments = ["report", "a", "--out", "docs/out", "--into", "docs/a.md"];
+    fails(folder.path(), &arguments, 1, "the marker <!-- a:start --> is missing");
+    assert!(
+        folder.path().join("docs/out/report.html").exists(),
+        "all that belongs to the report is there"
+    );
+    document("<!-- a:start -->\n<!-- a:end -->\n");
+    assert!(run(folder.path(), &arguments).status.success());
+    assert!(
+        read("docs/a.md").contains("](out/figures/a-curves.svg)"),
+        "{}",
+        read("docs/a.md")
     );
 }
 
@@ -512,6 +678,12 @@ fn mistakes_are_answered_clearly() {
         "possible values: relu, sigmoid, tanh",
     );
     fails(folder.path(), &["golden", "--weights", "none"], 1, "cannot read none");
+    fails(
+        folder.path(),
+        &["golden", "--weights", "none", "--digits", "0"],
+        2,
+        "0 is not in 64..",
+    );
     fails(folder.path(), &["stress"], 2, "--weights");
     fails(
         folder.path(),

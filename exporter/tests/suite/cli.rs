@@ -119,15 +119,18 @@ fn exports_the_newest_run_that_has_weights() {
     place.add_run("9", &weights(NetworkSpec::default()));
     std::fs::create_dir_all(place.path("runs/11")).unwrap();
     std::fs::create_dir_all(place.path("runs/study")).unwrap();
-    assert!(stderr(&place.succeeds(&["model.onnx"])).contains("exporting runs/10/weights.safetensors"));
+    let newest = stderr(&place.succeeds(&["model.onnx"]));
+    assert!(newest.contains("runs/11 has no weights"), "{newest}");
+    assert!(newest.contains("exporting runs/10/weights.safetensors"), "{newest}");
     let named = place.succeeds(&["model.onnx", "--weights", "runs/9/weights.safetensors"]);
     assert!(stderr(&named).contains("exporting runs/9/weights.safetensors"));
 }
 
 #[test]
 fn exports_the_released_weights_where_there_is_no_run() {
-    let place = Place::new();
-    assert!(stderr(&place.succeeds(&["model.onnx", "--runs", "none"])).contains("exporting the released weights"));
+    let place = Place(tempfile::tempdir().unwrap());
+    place.fails(&["model.onnx", "--runs", "runs"], 1, "runs holds no run with weights");
+    assert!(stderr(&place.succeeds(&["model.onnx"])).contains("exporting the released weights"));
     assert!(std::fs::read(place.path("model.onnx")).unwrap() == models::RELEASED_ONNX);
 }
 
@@ -191,6 +194,7 @@ fn wrong_usage_exits_with_two() {
     let place = Place::new();
     place.fails(&[], 2, "MODEL.onnx");
     place.fails(&["runs/1/weights.safetensors"], 2, "--weights names the weights");
+    place.fails(&["--", "-"], 2, "not to stdout: name a file");
     place.fails(&["model.onnx", "--batch", "0"], 2, "0 is not in 1..=4096");
     place.fails(&["model.onnx", "--batch", "4097"], 2, "4097 is not in 1..=4096");
     place.fails(&["model.onnx", "--input", "f16"], 2, "possible values: f32, u8");

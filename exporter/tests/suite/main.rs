@@ -59,6 +59,7 @@ fn weights_with(spec: NetworkSpec, change: impl FnOnce(&mut BTreeMap<String, Vec
         epochs: 0,
         seed: 1,
         train_digits: 0,
+        holdout: 0,
         test_accuracy: 0.1,
         test_loss: 2.3,
         temperature: 0.9,

@@ -80,8 +80,9 @@ fn contract_lines(contract: &Contract) -> Vec<Line> {
         training.seed
     );
     let reached = format!(
-        "{} on the test digits, loss {:.4} at temperature 1",
+        "{} on the {} digits, loss {:.4} at temperature 1",
         percent(training.test_accuracy),
+        training.tested(),
         training.test_loss
     );
     vec![

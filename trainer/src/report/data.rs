@@ -16,6 +16,16 @@ pub struct Results {
     pub missing: usize,
     /// Every finished run with its epochs.
     pub runs: Vec<(String, Vec<Row>)>,
+    /// Whether a run was tested on held-out training digits.
+    pub held_out: bool,
+}
+
+impl Results {
+    /// The most seeds that a configuration has.
+    pub fn seeds(&self) -> usize {
+        let configurations = self.experiments.iter().flat_map(|one| &one.configurations);
+        configurations.map(|one| one.runs.len()).max().unwrap_or(0)
+    }
 }
 
 /// One question.
@@ -116,6 +126,7 @@ pub fn read(folder: &Path) -> anyhow::Result<Results> {
         experiments: experiments.collect(),
         missing,
         runs,
+        held_out: plan.runs().iter().any(|planned| planned.settings.holdout.is_some()),
     })
 }
 

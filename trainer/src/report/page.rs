@@ -22,11 +22,6 @@ th:first-child,td:first-child{text-align:left}tr.published td{color:var(--muted)
 summary{cursor:pointer;color:var(--muted);margin:.75rem 0}code{font-size:.9em}nav a{margin-right:1rem}a{color:var(--c0)}
 ";
 const TITLE: &str = "The study";
-const HOW: &str = "Losses and accuracies on the training digits are those of the steps, each before its update; those on the test \
-    digits are taken after the epoch. Nothing was chosen by them. A difference counts as more than the spread where the 95 % interval of \
-    its paired mean leaves out 0; with three seeds that interval is wide, and among many comparisons one in twenty does so by chance. \
-    The published figures are of one run each; their optimizer and number of epochs are not known.";
-
 /// The page; it needs no other file.
 pub fn html(results: &Results, sections: &[Section]) -> String {
     let page = html! {
@@ -45,7 +40,7 @@ pub fn html(results: &Results, sections: &[Section]) -> String {
                 nav { @for section in sections { a href=(format!("#{}", section.name)) { (section.name) } } }
                 @for section in sections { (section_html(section)) }
                 h2 { "How it was done" }
-                p { (HOW) }
+                p { (how(results)) }
             } }
         }
     };
@@ -95,25 +90,45 @@ pub fn markdown(results: &Results, sections: &[Section]) -> String {
             );
         }
     }
-    text + &format!("\n## How it was done\n\n{HOW}\n")
+    text + &format!("\n## How it was done\n\n{}\n", how(results))
 }
 
-/// The first experiment's curves and table, for another document.
-pub fn summary(results: &Results, sections: &[Section], out: &Path) -> String {
+/// The first experiment's curves and table, for another document, from which the path `figures` leads to their folder.
+pub fn summary(results: &Results, sections: &[Section], figures: &Path) -> String {
     let Some(section) = sections.first() else {
         return String::new();
     };
     let mut text = format!("{}\n{}\n", table_markdown(&section.tables[0]), state(results));
     if let Some(figure) = section.figures.first() {
         text += &format!(
-            "\n![{}]({}/figures/{}.svg)\n\n{}\n",
+            "\n![{}]({}/{}.svg)\n\n{}\n",
             figure.name,
-            out.display(),
+            figures.display(),
             figure.name,
             figure.caption
         );
     }
     text
+}
+
+/// How the figures came about.
+fn how(results: &Results) -> String {
+    let tested = if results.held_out {
+        "held-out digits are taken after the epoch."
+    } else {
+        "test digits are taken after the epoch. Nothing was chosen by them."
+    };
+    let spread = match results.seeds() {
+        0 | 1 => "One seed has no spread, so that no difference is more than chance.".to_owned(),
+        n => format!(
+            "A difference counts as more than the spread where the 95 % interval of its paired mean leaves out 0; with \
+             {n} seeds that interval is wide, and among many comparisons one in twenty does so by chance."
+        ),
+    };
+    format!(
+        "Losses and accuracies on the training digits are those of the steps, each before its update; those on the \
+         {tested} {spread} The published figures are of one run each; their optimizer and number of epochs are not known."
+    )
 }
 
 /// A table in Markdown.

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use crate::settings::{ActivationChoice, Settings, Switch};
 
 /// The settings of where and by what a run is computed do not change what it is.
-const PLACE: [&str; 4] = ["backend", "device", "threads", "data"];
+pub(crate) const PLACE: [&str; 4] = ["backend", "device", "threads", "data"];
 
 /// The experiments of a study.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,7 +200,8 @@ fn name(settings: &Settings) -> String {
     format!("{name}-seed{}", settings.seed)
 }
 
-fn fields(settings: &Settings) -> BTreeMap<String, serde_json::Value> {
+/// The settings by name.
+pub(crate) fn fields(settings: &Settings) -> BTreeMap<String, serde_json::Value> {
     let value = serde_json::to_value(settings).expect("plain fields always serialise");
     serde_json::from_value(value).expect("settings are a map")
 }
@@ -244,6 +245,18 @@ mod tests {
     #[test]
     fn the_shipped_grid_has_every_combination_with_three_seeds() {
         assert_eq!(plan(include_str!("../../grid.toml"), &[]).unwrap().runs().len(), 54);
+    }
+
+    #[test]
+    fn the_shipped_seeds_have_the_names_that_the_makefile_asks_for() {
+        let plan = plan(include_str!("../../seeds.toml"), &[]).unwrap();
+        let runs = plan.runs();
+        let check = |part: &str, n| {
+            assert_eq!(runs.iter().filter(|run| run.name.contains(part)).count(), n, "{part}");
+        };
+        check("relu-residual-adam-lr0.001-seed", 4);
+        check("relu-residual-adam-lr0.001-precisionbf16-seed", 3);
+        check("-recipebest-", 5);
     }
 
     #[test]

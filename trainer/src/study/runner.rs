@@ -19,17 +19,30 @@ use models::artefact;
 use super::Study;
 use super::plan::{Plan, Planned};
 use crate::data::Dataset;
+use crate::note;
 use crate::run::{self, Run};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::train::{Epoch, Observer, train};
 
-/// Trains the runs that are missing in the study's folder. Returns whether it came to the end, and not to `stop`; runs that
-/// other processes hold may still be missing then.
+/// How the work on a study ended.
+pub enum Ended {
+    /// By `stop`.
+    Stopped,
+    /// No run is left that nobody has: some are finished, and other processes hold the rest.
+    Through {
+        /// Runs at their last epoch.
+        finished: usize,
+        /// Runs of other processes.
+        held: usize,
+    },
+}
+
+/// Trains the runs that are missing in the study's folder.
 ///
 /// # Errors
 /// When MNIST cannot be read, a file cannot be read or written, or a run of the same name has other settings.
-pub fn run(study: &Study, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<bool> {
+pub fn run(study: &Study, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<Ended> {
     let (folder, runs) = (&study.out, plan.runs());
     let device = study.device.resolve()?;
     for planned in &runs {
@@ -54,7 +67,12 @@ pub fn run(study: &Study, plan: &Plan, stop: &AtomicBool) -> anyhow::Result<bool
             .try_for_each(|job| job.join().expect("a job does not panic"))
     })?;
     bars.all.finish_and_clear();
-    Ok(!stop.load(Ordering::Relaxed))
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Ended::Stopped);
+    }
+    let finished = bars.look_around(&runs, folder)?;
+    let held = runs.len() - finished;
+    Ok(Ended::Through { finished, held })
 }
 
 /// Trains one run after the other, until none is left that nobody has.
@@ -192,11 +210,11 @@ impl Bars {
         };
         let finished = bars.look_around(runs, folder)?;
         bars.all.reset_eta();
-        eprintln!(
+        note(format_args!(
             "{} runs in {}, of which {finished} are finished",
             runs.len(),
             folder.display()
-        );
+        ));
         Ok(bars)
     }
 
@@ -229,16 +247,16 @@ impl Bars {
     /// One line that stays, for a run that has come to its end.
     fn report(&self, planned: &Planned, run: &Run) {
         let Some(last) = run.last() else { return };
-        let note = match (run.has_weights(), last.test().only_answer()) {
+        let remark = match (run.has_weights(), last.test().only_answer()) {
             (false, _) => "  diverged".into(),
             (true, Some(digit)) => format!("  collapsed: answers {digit} to every digit"),
             (true, None) => String::new(),
         };
         let line = format!(
-            "{}  test loss {:.4} accuracy {:.4}{note}",
+            "{}  test loss {:.4} accuracy {:.4}{remark}",
             planned.name, last.test_loss, last.test_accuracy
         );
-        self.lines.suspend(|| eprintln!("{line}"));
+        self.lines.suspend(|| note(format_args!("{line}")));
     }
 }
 
