@@ -16,6 +16,8 @@ const FRAME_THICKNESS: f32 = 0.15;
 /// Lines slope by at most so many rows a column, and are looked for in every so many columns.
 const STEEPEST: f32 = 0.07;
 const SAMPLED: usize = 8;
+/// On a smaller picture the strokes of a digit are as long as such lines.
+const SMALLEST_PAGE: u32 = 100;
 /// A sloping line, moved until it is straight, still goes from one row to the next in steps: what is so near counts as the line.
 const STEP: usize = 2;
 /// A lone line is the foot of a 2 or the stem of a 1; printed lines come in numbers.
@@ -24,7 +26,8 @@ const FEWEST: usize = 2;
 /// Erases ruled lines from the ink.
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
     let thickest = ((ink.width().max(ink.height()) as f32 * THICKNESS) as usize).max(1);
-    if slope(ink, threshold).is_some_and(|slope| erase_sloping(ink, slope, threshold, thickest + 2 * STEP)) {
+    let is_page = ink.width().max(ink.height()) >= SMALLEST_PAGE;
+    if is_page && slope(ink, threshold).is_some_and(|slope| erase_sloping(ink, slope, threshold, thickest + 2 * STEP)) {
         return;
     }
     let lines = AXES.map(|axis| ruled(ink, threshold, axis));
