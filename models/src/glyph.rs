@@ -1,10 +1,11 @@
 //! Any picture of digits becomes [`Digit`]s as MNIST has them: light on dark, the ink's longer side 20 pixels, its
 //! centre of mass in the middle. [`read`] takes the one digit of a picture, [`read_page`] all that stand on it.
 //!
-//! The steps, a file each, in order: `decode` within limits; `paper` lays what is transparent on paper and makes it grey;
-//! `ground` takes the light away and finds the ink's polarity; `threshold` tells ink from ground; `table` drops what lies
-//! around the paper, `frames` the boxes of a form and `ruling` printed lines; `components` finds the marks; `group` makes
-//! digits and lines of them; `place` draws each digit as MNIST does.
+//! The steps, a file each, in order: `decode` within limits; `paper` lays what is transparent on paper, makes it grey and of a
+//! size to work on; `border` drops a frame along the picture's sides; `ground` takes the light away and finds the ink's
+//! polarity; `threshold` tells ink from ground; `table` drops what lies around the paper, `frames` the boxes of a form and
+//! `ruling` printed lines; `components` finds the marks; `group` makes digits and lines of them; `place` draws each digit as
+//! MNIST does.
 
 mod border;
 mod components;
