@@ -27,9 +27,13 @@ const HELD: f32 = 0.4;
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
     let marks = Components::find(ink, threshold, threshold);
     let page = Rect::of(ink);
+    // So high is what the smallest frame holds; of lower marks there may be very many.
+    let high: Vec<usize> = (0..marks.list.len())
+        .filter(|&mark| marks.list[mark].bounds.height as f32 >= HELD * SMALLEST as f32)
+        .collect();
     let (found, pieces): (Vec<Frame>, Vec<Frame>) = frames(&marks, FEWEST_SIDES)
         .into_iter()
-        .filter(|frame| frame.is_whole() || frame.is_piece(&marks, &page))
+        .filter(|frame| frame.is_whole() || frame.is_piece(&marks, &high, &page))
         .partition(Frame::is_whole);
     erase_marks(ink, &marks, &pieces);
     if let [lone] = &found[..]
@@ -97,17 +101,17 @@ impl Frame {
         self.sides == ALL_SIDES
     }
 
-    /// Whether it is what a crop left of a frame, or an open one, and no digit.
-    fn is_piece(&self, marks: &Components, page: &Rect) -> bool {
-        let is_cut = marks.list[self.mark].bounds.touches(page);
+    /// Whether it is what a crop left of a frame, or an open one, around one of the `high` marks.
+    fn is_piece(&self, marks: &Components, high: &[usize], page: &Rect) -> bool {
         let bounds = marks.list[self.mark].bounds;
-        let is_held = |other: &Rect| {
-            other.height as f32 >= HELD * bounds.height as f32
+        let is_held = |&mark: &usize| {
+            let other = marks.list[mark].bounds;
+            mark != self.mark
+                && other.height as f32 >= HELD * bounds.height as f32
                 && -other.gap_x(&bounds) as f32 >= HELD * other.width as f32
                 && -other.gap_y(&bounds) as f32 >= HELD * other.height as f32
         };
-        let mut others = marks.list.iter().enumerate().filter(|&(index, _)| index != self.mark);
-        self.is_bare && (is_cut || self.sides > FEWEST_SIDES) && others.any(|(_, other)| is_held(&other.bounds))
+        self.is_bare && (self.sides > FEWEST_SIDES || bounds.touches(page)) && high.iter().any(is_held)
     }
 }
 
