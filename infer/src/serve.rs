@@ -127,11 +127,15 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     let start = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (head, body) = request.into_parts();
+    // Such a client sends nothing before it is asked to.
+    let sends_unasked = !head.headers.contains_key(header::EXPECT);
     let [body, rest] = body::share(body);
     let mut response = next.run(Request::from_parts(head, body)).await;
-    let status = response.status();
+    let (status, time) = (response.status(), start.elapsed());
+    let is_refused = status.is_client_error() || status.is_server_error();
     // One that was too slow is not waited for again.
-    if (status.is_client_error() || status.is_server_error()) && status != StatusCode::REQUEST_TIMEOUT {
+    if is_refused && status != StatusCode::REQUEST_TIMEOUT && (sends_unasked || status == StatusCode::PAYLOAD_TOO_LARGE)
+    {
         app.0.bodies.drain(rest).await;
     }
     let headers = response.headers_mut();
@@ -148,7 +152,7 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
-    app.0.metrics.answered(route, status, start.elapsed());
+    app.0.metrics.answered(route, status, time);
     response
 }
 

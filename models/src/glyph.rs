@@ -48,7 +48,7 @@ pub enum GlyphError {
     /// The picture is larger than what is decoded.
     #[error(
         "the picture is too large: at most {} pixels a side, {} MiB of file and {} MiB decoded are read, \
-         and less of progressive JPEG, WebP and TIFF",
+         and less of progressive JPEG, WebP, TIFF and GIF",
         decode::MAX_SIDE,
         decode::MAX_FILE_BYTES >> 20,
         decode::MAX_DECODED_BYTES >> 20
@@ -113,7 +113,7 @@ pub fn read(bytes: &[u8]) -> Result<Digit, GlyphError> {
 }
 
 fn read_largest(bytes: &[u8], pen: Pen) -> Result<Digit, GlyphError> {
-    let page = read_drawn(bytes, pen, &mut |_, _| ())?;
+    let page = read_with(bytes, pen, &mut |_, _| ())?;
     page.largest().map(|glyph| glyph.digit).ok_or(GlyphError::Blank)
 }
 
@@ -130,10 +130,10 @@ pub fn read_page(bytes: &[u8]) -> Result<Page, GlyphError> {
 /// # Errors
 /// As [`read_page`].
 pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
-    read_drawn(bytes, Pen::Usual, watch)
+    read_with(bytes, Pen::Usual, watch)
 }
 
-fn read_drawn(bytes: &[u8], pen: Pen, watch: Watch) -> Result<Page, GlyphError> {
+fn read_with(bytes: &[u8], pen: Pen, watch: Watch) -> Result<Page, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
     let (mut grey, scale) = paper::grey(image, orientation);
     border::erase(&mut grey);

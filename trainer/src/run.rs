@@ -102,10 +102,10 @@ impl Run {
     fn checkpoint(&mut self, device: Device, train: &Split, test: &Split) -> anyhow::Result<Option<State>> {
         let (folder, path) = (self.folder.display(), self.folder.join(CHECKPOINT));
         let Some(bytes) = read_if_there(&path)? else {
-            // A program that was killed in the first epoch leaves a row and no checkpoint.
+            // A program that was killed in the first epoch leaves a row at most, and weights that are not its last.
             let epochs = metrics::read(&self.folder)?.len();
             ensure!(
-                epochs == 1 || (epochs == 0 && !self.has_weights()),
+                epochs <= 1 && (self.settings.epochs > 1 || !self.has_weights()),
                 "{folder} holds a run without {CHECKPOINT}, from which it would go on: begin another"
             );
             return Ok(None);

@@ -305,7 +305,7 @@ fn ctrl_c_ends_after_the_step_and_keeps_what_was_reached() {
 #[test]
 fn a_training_under_nohup_outlives_the_terminal() {
     let folder = folder();
-    let child = Command::new("nohup")
+    let mut child = Command::new("nohup")
         .arg(env!("CARGO_BIN_EXE_trainer"))
         .args(["--data", ".", "--epochs", "10000", "--batch-size", "2"])
         .env("OMP_NUM_THREADS", "1")
@@ -316,14 +316,15 @@ fn a_training_under_nohup_outlives_the_terminal() {
         .spawn()
         .unwrap();
     let run = folder.path().join("runs/1");
-    let wait_for_epochs = |n| {
+    let wait_for_epochs = |child: &mut Child, n| {
         while trainer::metrics::read(&run).map_or(0, |rows| rows.len()) < n {
+            assert!(child.try_wait().unwrap().is_none(), "the training ended");
             std::thread::yield_now();
         }
     };
-    wait_for_epochs(1);
+    wait_for_epochs(&mut child, 1);
     signal(&child, "-HUP");
-    wait_for_epochs(3);
+    wait_for_epochs(&mut child, 3);
     signal(&child, "-INT");
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
 }

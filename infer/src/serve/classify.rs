@@ -53,8 +53,7 @@ pub async fn classify(
 
     let picture = picture(&headers, &body.bytes).await?;
     let pixels = glyph::pixels(&picture);
-    // A GIF's frames may be larger than its header says.
-    let small = picture.len() <= TINY_BYTES && !picture.starts_with(b"GIF");
+    let small = picture.len() <= TINY_BYTES;
     // The body goes with the work, so that its memory is counted until it is free.
     let work = move || {
         let _body = body;

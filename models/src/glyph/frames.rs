@@ -1,4 +1,4 @@
-//! Frames around digits go: the boxes of a form, one by one or side by side, and what a crop left of them.
+//! Frames around digits go: the boxes and combs of a form, one by one or side by side, and what a crop left of them.
 
 use image::GrayImage;
 
@@ -18,10 +18,16 @@ const AWAY: f32 = 0.05;
 const TURNED: f32 = 0.03;
 /// What is wider and higher than this part of the picture holds a page, and no field.
 const PAGE: f32 = 0.7;
-/// What is left of a frame, where a crop cut it or the form has it open, lies along two sides or three of the box around it, and could
-/// be a digit but for what it holds: a mark of this part of its height, of which it holds this part.
+/// How many sides a whole frame has, and what is left of one: three where the form has it open, or fewer where the picture's border
+/// cuts it.
+const ALL_SIDES: usize = 4;
 const FEWEST_SIDES: usize = 2;
+/// Such a piece could be a digit but for what it holds: this part of another mark.
 const HELD: f32 = 0.4;
+/// And that is at least this part of the piece's height.
+const HELD_HEIGHT: f32 = 0.4;
+/// The rows and columns of an 8 of straight lines, which is a frame with a line across.
+const EIGHT: [usize; 2] = [3, 2];
 
 /// Erases frames from the ink. Of a frame that digits touch, the straight lines go.
 pub fn erase(ink: &mut GrayImage, threshold: u8) {
@@ -29,7 +35,7 @@ pub fn erase(ink: &mut GrayImage, threshold: u8) {
     let page = Rect::of(ink);
     // So high is what the smallest frame holds; of lower marks there may be very many.
     let high: Vec<usize> = (0..marks.list.len())
-        .filter(|&mark| marks.list[mark].bounds.height as f32 >= HELD * SMALLEST as f32)
+        .filter(|&mark| marks.list[mark].bounds.height as f32 >= HELD_HEIGHT * SMALLEST as f32)
         .collect();
     let (found, pieces): (Vec<Frame>, Vec<Frame>) = frames(&marks, FEWEST_SIDES)
         .into_iter()
@@ -49,9 +55,10 @@ pub fn erase(ink: &mut GrayImage, threshold: u8) {
         return;
     }
     let before = ink.clone();
-    for frame in touched {
-        ruling::erase_within(ink, &marks.list[frame.mark].bounds, threshold);
-    }
+    let lines = touched
+        .iter()
+        .map(|frame| ruling::erase_within(ink, &marks.list[frame.mark].bounds, threshold));
+    let may_be_digits = lines.fold(bare.is_empty(), |may_be, lines| may_be && lines == EIGHT);
     // What still is a frame is not straight, or drawn by hand. But that of a whole page has more than a digit on it.
     let marks = Components::find(ink, threshold, threshold);
     let (width, height) = (PAGE * ink.width() as f32, PAGE * ink.height() as f32);
@@ -61,8 +68,7 @@ pub fn erase(ink: &mut GrayImage, threshold: u8) {
     };
     let fields: Vec<Frame> = frames(&marks, ALL_SIDES).into_iter().filter(is_field).collect();
     erase_marks(ink, &marks, &fields);
-    if ink.iter().all(|&level| level < threshold) {
-        // An 8 of straight lines is a frame with a line across.
+    if may_be_digits && ink.iter().all(|&level| level < threshold) {
         *ink = before;
     }
 }
@@ -82,9 +88,6 @@ fn holds_more(marks: &Components, mark: usize) -> bool {
     let mut others = marks.list.iter().enumerate().filter(|&(index, _)| index != mark);
     others.any(|(_, other)| bounds.union(&other.bounds) == bounds)
 }
-
-/// How many sides a whole frame has.
-const ALL_SIDES: usize = 4;
 
 /// A mark that is a frame, or a piece of one.
 struct Frame {
@@ -107,7 +110,7 @@ impl Frame {
         let is_held = |&mark: &usize| {
             let other = marks.list[mark].bounds;
             mark != self.mark
-                && other.height as f32 >= HELD * bounds.height as f32
+                && other.height as f32 >= HELD_HEIGHT * bounds.height as f32
                 && -other.gap_x(&bounds) as f32 >= HELD * other.width as f32
                 && -other.gap_y(&bounds) as f32 >= HELD * other.height as f32
         };
@@ -225,6 +228,8 @@ mod tests {
     fn a_square_8_is_a_digit() {
         let eight = |x, y| frame(x, y) || (29..31).contains(&y) && (10..70).contains(&x);
         check(eight, eight);
+        let form = |x, y| eight(x, y) || (39..41).contains(&x) && (10..50).contains(&y);
+        check(form, |_, _| false);
     }
 
     #[test]

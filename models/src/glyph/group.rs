@@ -24,7 +24,7 @@ const RUNS_A_ROW: f32 = 5.0;
 const BROKEN_GAP: f32 = 0.06;
 /// What the border cuts is dropped beside a whole digit of at least this part of its height.
 const WHOLE_HEIGHT: f32 = 0.8;
-/// Nor is what is as wide as this part of its height cut, where the ink reaches all borders.
+/// Where the ink reaches all borders, what is as wide as this part of the highest whole mark's height was not cut.
 const WHOLE_WIDTH: f32 = 0.4;
 /// A line along the border, the side of a field, is thinner than this part of its length.
 const LINE_THICKNESS: f32 = 0.08;
@@ -116,17 +116,18 @@ fn without_specks(marks: &[Component]) -> Vec<usize> {
 }
 
 /// Drops what the picture's border cuts where something as large stands whole on it: neighbours of what was cropped, and lines along
-/// it. A picture that was cropped to its ink, as far as can be told, cuts nothing.
+/// it. A picture that was cropped to its ink cuts nothing: there the ink reaches all borders, and stands whole twice, as a neighbour of
+/// one field does not let it, or is too wide for the edge of a neighbour.
 fn drop_cut(chosen: &mut Vec<usize>, marks: &[Component], page: &Rect) {
     let bounds = |&index: &usize| marks[index].bounds;
     let whole = chosen.iter().map(bounds).filter(|bounds| !bounds.touches(page));
     let heights: Vec<u32> = whole.map(|bounds| bounds.height).collect();
     let highest = heights.iter().copied().max().unwrap_or(0) as f32;
-    let is_line = |bounds: &Rect| {
+    let is_side = |bounds: &Rect| {
         let (length, thickness) = (bounds.width.max(bounds.height), bounds.width.min(bounds.height));
         thickness as f32 <= LINE_THICKNESS * length as f32 && highest < WHOLE_HEIGHT * length as f32
     };
-    chosen.retain(|index| highest == 0.0 || !bounds(index).touches(page) || !is_line(&bounds(index)));
+    chosen.retain(|index| highest == 0.0 || !bounds(index).touches(page) || !is_side(&bounds(index)));
     let is_cropped_to_ink = chosen.iter().map(bounds).reduce(|a, b| a.union(&b)) == Some(*page);
     chosen.retain(|index| {
         let bounds = bounds(index);

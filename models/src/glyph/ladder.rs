@@ -17,7 +17,7 @@ pub enum Rung {
     Polarity,
     /// Cut to the ink, in the box of 20 pixels, centred.
     Centered,
-    /// The ground's light is taken away, ruling, specks and neighbours are dropped, strokes put together.
+    /// The ground's light is taken away, frames, ruling, specks and neighbours are dropped, strokes put together.
     Found,
     /// Thin strokes are drawn as wide as a usual pen's.
     Stroked,

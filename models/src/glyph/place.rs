@@ -14,7 +14,8 @@ use crate::{Digit, PIXELS, SIDE};
 const FINE: usize = 4;
 /// Side of the box in the fine picture.
 const FINE_BOX: usize = INK_BOX * FINE;
-/// Ink of this part of the threshold is drawn where it hangs on a digit: a pen's pressure varies.
+/// Ink of this part of the threshold counts for the width and the centre of a digit's strokes, and is drawn where they get wider: a
+/// pen's pressure varies.
 const DRAWN: f32 = 0.8;
 /// Strokes thinner than this, in pixels of the digit, are drawn wider.
 const THIN_STROKE: f32 = 2.0;

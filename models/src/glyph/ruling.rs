@@ -54,15 +54,17 @@ fn erase_sloping(ink: &mut GrayImage, slope: f32, threshold: u8, thickest: usize
     n >= FEWEST
 }
 
-/// Erases the lines of a frame, which runs along the `bounds`.
-pub fn erase_within(ink: &mut GrayImage, bounds: &Rect, threshold: u8) {
+/// Erases the lines of a frame, which runs along the `bounds`, and returns how many rows and columns there were.
+pub fn erase_within(ink: &mut GrayImage, bounds: &Rect, threshold: u8) -> [usize; 2] {
     let mut frame = imageops::crop_imm(ink, bounds.left, bounds.top, bounds.width, bounds.height).to_image();
     let thickest = (bounds.width.min(bounds.height) as f32 * FRAME_THICKNESS) as usize;
     let lines = AXES.map(|axis| runs(&frame, threshold, FRAME_LENGTH, axis));
-    if lines.iter().all(|runs| n_lines(runs) >= FEWEST) {
+    let n = lines.each_ref().map(|runs| n_lines(runs));
+    if n.iter().all(|&n| n >= FEWEST) {
         wipe_all(&mut frame, &lines, thickest.max(1), threshold);
         imageops::replace(ink, &frame, bounds.left.into(), bounds.top.into());
     }
+    n
 }
 
 /// How many lines there are: neighbouring runs are one.

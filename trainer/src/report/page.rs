@@ -119,7 +119,7 @@ fn how(results: &Results) -> String {
         "test digits are taken after the epoch. Nothing was chosen by them."
     };
     let spread = match results.seeds() {
-        0 | 1 => "One seed has no spread, so that no difference is more than chance.".to_owned(),
+        0 | 1 => "One seed has no spread, so that no difference has an interval.".to_owned(),
         n => format!(
             "A difference counts as more than the spread where the 95 % interval of its paired mean leaves out 0; with \
              {n} seeds that interval is wide, and among many comparisons one in twenty does so by chance."

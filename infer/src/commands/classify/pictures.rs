@@ -11,7 +11,7 @@ use infer::glyph::{self, Page};
 
 use super::is_same;
 
-/// The pictures in the folder, but not those in `debug_dir`. A file, and a folder without pictures, is given back itself:
+/// The pictures in the folder, but not those in a folder `debug_dir` within it. A file, and a folder without pictures, is given back itself:
 /// reading it says what it is.
 pub fn pictures(path: &Path, debug_dir: Option<&Path>) -> Vec<PathBuf> {
     let mut pictures = Vec::new();
