@@ -50,21 +50,25 @@ impl Rung {
 /// # Errors
 /// As [`super::read`].
 pub fn read_up_to(bytes: &[u8], rung: Rung) -> Result<Digit, GlyphError> {
+    match rung {
+        Rung::Resized | Rung::Polarity | Rung::Centered => first_steps(bytes, rung),
+        Rung::Found => super::read_largest(bytes, Pen::Own),
+        Rung::Stroked => super::read(bytes),
+    }
+}
+
+fn first_steps(bytes: &[u8], rung: Rung) -> Result<Digit, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
     let (mut grey, _) = paper::grey(image, orientation);
     if rung != Rung::Resized && ground::frame_is_light(&grey) {
         imageops::invert(&mut grey);
     }
-    match rung {
-        Rung::Resized | Rung::Polarity => Ok(resized(&grey)),
-        Rung::Centered => {
-            let threshold = threshold::threshold(&grey)?;
-            let bounds = inked(&grey, threshold).ok_or(GlyphError::Blank)?;
-            place::place(&grey, threshold, bounds, [], Pen::Own)
-        }
-        Rung::Found => super::read_largest(bytes, Pen::Own),
-        Rung::Stroked => super::read(bytes),
+    if rung != Rung::Centered {
+        return Ok(resized(&grey));
     }
+    let threshold = threshold::threshold(&grey)?;
+    let bounds = inked(&grey, threshold).ok_or(GlyphError::Blank)?;
+    place::place(&grey, threshold, bounds, [], Pen::Own)
 }
 
 fn resized(grey: &GrayImage) -> Digit {
