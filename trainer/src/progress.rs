@@ -21,7 +21,8 @@ use crate::train::{Epoch, Observer};
 /// Shows a bar on a terminal and plain lines elsewhere, and writes each epoch into the run.
 pub struct Progress {
     epochs: u32,
-    held_out: bool,
+    /// What the digits are called that are read after each epoch.
+    tested: &'static str,
     run: Run,
     stop: Arc<AtomicBool>,
     bar: ProgressBar,
@@ -70,7 +71,7 @@ impl Progress {
         bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
         Progress {
             epochs: *epochs,
-            held_out: settings.holdout.is_some(),
+            tested: tested(settings.holdout.is_some()),
             run,
             stop,
             bar,
@@ -99,7 +100,7 @@ impl Progress {
         let (low, high) = test.interval();
         note(format_args!(
             "done: {} accuracy {:.4} (95 % interval {low:.4} to {high:.4}) in {folder}",
-            tested(self.held_out),
+            self.tested,
             test.accuracy(),
         ));
         let weights = if self.run.is_newest() {
@@ -125,7 +126,7 @@ impl Observer for Progress {
 
     fn epoch(&mut self, epoch: &Epoch, state: &State) -> anyhow::Result<()> {
         self.run.add_epoch(epoch, state)?;
-        let table = describe(epoch);
+        let table = describe(epoch, self.tested);
         // Whoever listens at the other end of a pipe may leave; the training goes on.
         self.bar.suspend(|| drop(io::stdout().write_all(table.as_bytes())));
         Ok(())
@@ -133,12 +134,12 @@ impl Observer for Progress {
 }
 
 /// Three lines: the epoch, and the accuracy of each digit on both sets.
-fn describe(epoch: &Epoch) -> String {
+fn describe(epoch: &Epoch, tested: &str) -> String {
     let Epoch { train, test, .. } = epoch;
     let per_digit = |score: &Score| score.per_digit().map(|accuracy| format!("{accuracy:.4}")).join(" ");
     format!(
-        "epoch {:<3} train loss {:.4} accuracy {:.4}   test loss {:.4} accuracy {:.4}   {:.1} s + {:.1} s\n  \
-         digits 0-9, train {}\n              test {}\n",
+        "epoch {:<3} train loss {:.4} accuracy {:.4}   {tested} loss {:.4} accuracy {:.4}   {:.1} s + {:.1} s\n  \
+         digits 0-9, {:>8} {}\n              {tested:>8} {}\n",
         epoch.epoch,
         train.loss(),
         train.accuracy(),
@@ -146,6 +147,7 @@ fn describe(epoch: &Epoch) -> String {
         test.accuracy(),
         epoch.train_time.as_secs_f64(),
         epoch.test_time.as_secs_f64(),
+        "train",
         per_digit(train),
         per_digit(test),
     )

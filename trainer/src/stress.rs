@@ -23,7 +23,8 @@ pub type Nets = [(String, Net, f64)];
 type Case = (String, Tensor);
 
 /// Three tables in Markdown: accuracy on altered test digits; how far no digits are told from test digits by the
-/// confidence of the answer; calibration. `strangers` are pictures of no digit that nobody trained on, and their folder.
+/// confidence of the answer, and by the evidence; calibration. `strangers` are pictures of no digit that nobody trained on,
+/// and their folder.
 pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&(String, Dataset)>) -> String {
     let _no_grad = tch::no_grad_guard();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -47,22 +48,30 @@ pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&(String, Dataset)>
     }
     text += &header(
         nets,
-        "area under the ROC curve, share with confidence over 0.5, highest confidence",
+        "area under the ROC curve, share with confidence over 0.5, highest confidence, share with as much evidence as 99 % of \
+         the test digits have",
         &["no digits", "n"],
     );
     let logits = |net: &Net, pictures: &Tensor| net::logits(net, pictures, EVAL_BATCH);
-    let sure = nets
-        .iter()
-        .map(|(_, net, temperature)| confidences(&logits(net, &test.digits), *temperature));
-    let sure: Vec<Vec<f64>> = sure.collect();
+    let of_digits = nets.iter().map(|(_, net, temperature)| {
+        let logits = logits(net, &test.digits);
+        (confidences(&logits, *temperature), hundredth(evidence(&logits)))
+    });
+    let of_digits: Vec<(Vec<f64>, f64)> = of_digits.collect();
     for (name, pictures) in no_digits(test, strangers, &mut rng) {
-        let cells = nets.iter().zip(&sure).map(|((_, net, temperature), sure)| {
-            let unsure = confidences(&logits(net, &pictures), *temperature);
-            let over = unsure.iter().filter(|&&confidence| confidence > 0.5).count();
-            let share = over as f64 / unsure.len() as f64;
-            let highest = unsure.iter().copied().fold(0.0, f64::max);
-            format!("{:.4}, {share:.4}, {highest:.2}", area(sure, &unsure))
-        });
+        let cells = nets
+            .iter()
+            .zip(&of_digits)
+            .map(|((_, net, temperature), (sure, enough))| {
+                let logits = logits(net, &pictures);
+                let unsure = confidences(&logits, *temperature);
+                let highest = unsure.iter().copied().fold(0.0, f64::max);
+                let [over, answered] = [
+                    share(&unsure, |confidence| confidence > 0.5),
+                    share(&evidence(&logits), |evidence| evidence >= *enough),
+                ];
+                format!("{:.4}, {over:.4}, {highest:.2}, {answered:.4}", area(sure, &unsure))
+            });
         let n = pictures.size()[0].to_string();
         row(&mut text, &name, std::iter::once(n).chain(cells));
     }
@@ -172,6 +181,23 @@ fn no_digits(test: &Dataset, strangers: Option<&(String, Dataset)>, rng: &mut Ch
     drawn.into_iter().chain(strangers).collect()
 }
 
+/// Logarithm of the sum of the logits' exponentials for logits `[n, 10]`, under which `infer` refuses a picture.
+fn evidence(logits: &Tensor) -> Vec<f64> {
+    let evidence = logits.to_kind(Kind::Double).logsumexp([1], false);
+    Vec::try_from(evidence).expect("one number a picture")
+}
+
+/// The number under which a hundredth of them lies.
+fn hundredth(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 100]
+}
+
+/// Fraction of the numbers that are `such`.
+fn share(numbers: &[f64], such: impl Fn(f64) -> bool) -> f64 {
+    numbers.iter().filter(|&&number| such(number)).count() as f64 / numbers.len() as f64
+}
+
 /// Area under the ROC curve: how often one of `high` is over one of `low`, ties counting half (Hanley and McNeil 1982).
 fn area(high: &[f64], low: &[f64]) -> f64 {
     let mut low = low.to_vec();
@@ -187,6 +213,22 @@ fn area(high: &[f64], low: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hundredth_is_under_its_number() {
+        let numbers = (0..300).rev().map(f64::from).collect();
+        assert_eq!(hundredth(numbers), 3.0);
+        assert_eq!(share(&[1.0, 2.0, 3.0, 4.0], |number| number >= 3.0), 0.5);
+    }
+
+    #[test]
+    fn evidence_is_a_sum() {
+        let logits = Tensor::from_slice(&[1f32, 1.0, 1.0, 1.0, 0.0, f32::NEG_INFINITY]).view([3, 2]);
+        let expected = [1.0 + 2f64.ln(), 1.0 + 2f64.ln(), 0.0];
+        for (evidence, expected) in evidence(&logits).into_iter().zip(expected) {
+            assert!((evidence - expected).abs() < 1e-9, "{evidence} {expected}");
+        }
+    }
 
     #[test]
     fn the_area_counts_pairs() {

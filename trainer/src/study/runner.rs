@@ -15,6 +15,7 @@ use std::thread;
 use anyhow::Context;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use models::artefact;
+use models::weights::tested;
 
 use super::Study;
 use super::plan::{Plan, Planned};
@@ -144,6 +145,7 @@ fn one(study: &Study, planned: &Planned, folder: &Path, bars: &Bars, stopped: &d
         bar: bars.line(planned, state.epoch, train_set.len()),
         all: &bars.all,
         epochs: settings.epochs,
+        tested: tested(settings.holdout.is_some()),
         digits: train_set.len() as u64,
         run,
         stopped,
@@ -162,6 +164,8 @@ struct Watch<'a> {
     bar: ProgressBar,
     all: &'a ProgressBar,
     epochs: u32,
+    /// What the digits are called that are read after each epoch.
+    tested: &'static str,
     digits: u64,
     stopped: &'a dyn Fn() -> bool,
 }
@@ -181,8 +185,10 @@ impl Observer for Watch<'_> {
         self.all.inc(1);
         self.bar.set_position(u64::from(epoch.epoch) * self.digits);
         let accuracy = epoch.test.accuracy();
-        self.bar
-            .set_message(format!("epoch {}/{}  test {accuracy:.4}", epoch.epoch, self.epochs));
+        self.bar.set_message(format!(
+            "epoch {}/{}  {} {accuracy:.4}",
+            epoch.epoch, self.epochs, self.tested
+        ));
         Ok(())
     }
 }
@@ -253,8 +259,11 @@ impl Bars {
             (true, None) => String::new(),
         };
         let line = format!(
-            "{}  test loss {:.4} accuracy {:.4}{remark}",
-            planned.name, last.test_loss, last.test_accuracy
+            "{}  {} loss {:.4} accuracy {:.4}{remark}",
+            planned.name,
+            tested(planned.settings.holdout.is_some()),
+            last.test_loss,
+            last.test_accuracy
         );
         self.lines.suspend(|| note(format_args!("{line}")));
     }
