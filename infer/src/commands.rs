@@ -11,7 +11,7 @@ pub mod verify;
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -19,8 +19,9 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
-use infer::Classifier;
 use infer::engine::{EngineKind, KernelKind};
+use infer::glyph::GlyphError;
+use infer::{Classifier, Reading};
 use models::{glyph, onnx};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -174,12 +175,48 @@ pub fn read_file(path: &Path, max: u64) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The bytes of a picture, or of standard input, as far as they are decoded: one byte more is too many.
-pub fn read_picture(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_picture(path: &Path) -> anyhow::Result<Vec<u8>> {
     let max = glyph::MAX_FILE_BYTES as u64;
-    match path == Path::new("-") {
+    let read = match path == Path::new("-") {
         true => read_up_to(io::stdin(), max),
-        false => read_up_to(File::open(path)?, max),
+        false => File::open(path).and_then(|file| read_up_to(file, max)),
+    };
+    match read {
+        Ok(bytes) if bytes.is_empty() => bail!("the file is empty"),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            bail!("no pictures in this folder, where links to folders are not followed")
+        }
+        read => Ok(read?),
     }
+}
+
+/// What is to be said of a picture from which nothing was read: a picture without a digit is an answer, and no failure.
+pub fn no_digit(error: anyhow::Error) -> anyhow::Result<Reading> {
+    match error.downcast_ref::<GlyphError>() {
+        Some(reason) if reason.is_no_digit() => Ok(Reading::none(reason)),
+        // What decoders say may end a line.
+        _ => Err(anyhow::anyhow!("{}", format!("{error:#}").trim_end())),
+    }
+}
+
+/// Tells of a file that could not be read.
+pub fn tell(file: &Path, error: &str) {
+    let _ = writeln!(io::stderr(), "error: {}: {error}", shown(file));
+}
+
+/// A file's name for people: what would move the cursor of a terminal is escaped.
+pub fn shown(file: &Path) -> String {
+    let name = file.display().to_string();
+    let character = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    name.chars().map(character).collect()
+}
+
+/// Prints whole lines at once, so that those of several programs do not mix.
+pub fn print(lines: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    io::stdout().lock().write_all(lines.as_ref()).context("standard output")
 }
 
 /// Reads to the end, but no further than one byte over `max`.
@@ -206,6 +243,11 @@ pub fn percent(fraction: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_stays_on_its_line() {
+        assert_eq!(shown(Path::new("a\nb\u{1b}[31m ü.png")), "a\\nb\\u{1b}[31m ü.png");
+    }
 
     #[test]
     fn no_more_threads_decode_than_are_allowed() {

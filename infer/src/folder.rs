@@ -1,19 +1,21 @@
 //! Labelled pictures in a folder, and how well they were read: pure counting over [`Outcome`]s.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use models::CLASSES;
-use models::score::{Score, wilson};
+use models::score::{Score, area_under_curve, wilson};
 
 use crate::Reading;
 
-/// Names of the pictures that are looked for in a folder.
-const EXTENSIONS: [&str; 12] = [
-    "png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "pbm", "pgm", "ppm", "pnm",
+/// How the names of pictures end that are looked for in a folder.
+const EXTENSIONS: [&str; 14] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "webp", "tif", "tiff", "pbm", "pgm", "ppm", "pnm",
 ];
+/// How macOS begins the names of what it keeps beside files on disks of other systems.
+const COMPANION: &str = "._";
 
 /// A picture and what stands on it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,8 +26,8 @@ pub struct Labelled {
     pub label: Option<String>,
 }
 
-/// The pictures that `labels.csv` names in its columns `path` and `label` (`none` for no digit), or those in one
-/// sub-folder a digit (and `none`), by name.
+/// The pictures that `labels.csv` names in its columns `path` and `label` (`none` for no digit), or those that lie however
+/// deep in one sub-folder a digit (and `none`), by name. A folder that cannot be looked into is among them.
 ///
 /// # Errors
 /// When there is neither, nothing is labelled, the table has no such columns, or a row of it names no file or no digits.
@@ -36,7 +38,7 @@ pub fn labelled(folder: &Path) -> io::Result<Vec<Labelled>> {
     let table = folder.join("labels.csv");
     let found = match table.is_file() {
         true => from_table(folder, &table).map_err(|error| io::Error::other(format!("labels.csv: {error}")))?,
-        false => from_folders(folder)?,
+        false => from_folders(folder),
     };
     if found.is_empty() {
         return Err(io::Error::other(
@@ -46,15 +48,46 @@ pub fn labelled(folder: &Path) -> io::Result<Vec<Labelled>> {
     Ok(found)
 }
 
+/// The pictures in a folder and in the folders in it, by name, but nothing that is to be `left_out`. Links to folders are not
+/// followed: they may lead back. A folder that cannot be looked into is among them itself, so that reading it says why.
+pub fn pictures(folder: &Path, left_out: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk(folder, left_out, &mut found);
+    found
+}
+
+fn walk(folder: &Path, left_out: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let Ok(mut entries) = entries else {
+        return found.push(folder.to_owned());
+    };
+    entries.sort_by_key(DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if !left_out(&path) {
+                walk(&path, left_out, found);
+            }
+        } else if is_picture(&path) && fs::metadata(&path).map_or(true, |data| data.is_file()) {
+            found.push(path);
+        }
+    }
+}
+
 /// Whether the file's name is that of a picture.
-pub fn is_picture(path: &Path) -> bool {
+fn is_picture(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str);
-    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()))
+    let companion = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(COMPANION.as_bytes()));
+    !companion && extension.is_some_and(|extension| EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()))
 }
 
 fn from_table(folder: &Path, table: &Path) -> io::Result<Vec<Labelled>> {
     let text = fs::read(table)?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(&text[..]);
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::Headers)
+        .from_reader(&text[..]);
     let headers = reader.headers()?.clone();
     let column = |name: &str| {
         let found = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
@@ -99,23 +132,21 @@ fn from_row(folder: &Path, path: &str, label: &str) -> Result<Labelled, String> 
     })
 }
 
-fn from_folders(folder: &Path) -> io::Result<Vec<Labelled>> {
-    let mut found = Vec::new();
-    for name in (0..CLASSES).map(|digit| digit.to_string()).chain(["none".to_owned()]) {
+fn from_folders(folder: &Path) -> Vec<Labelled> {
+    let names = (0..CLASSES).map(|digit| digit.to_string()).chain(["none".to_owned()]);
+    let labelled = names.flat_map(|name| {
         let folder = folder.join(&name);
-        if !folder.is_dir() {
-            continue;
-        }
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let label = Some(name.clone()).filter(|name| name != "none");
-            if is_picture(&path) && path.is_file() {
-                found.push(Labelled { path, label });
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+        let paths = match folder.is_dir() {
+            true => pictures(&folder, &|_| false),
+            false => Vec::new(),
+        };
+        let label = Some(name).filter(|name| name != "none");
+        paths.into_iter().map(move |path| Labelled {
+            path,
+            label: label.clone(),
+        })
+    });
+    labelled.collect()
 }
 
 /// What was read on a labelled picture, nothing being refused for want of evidence.
@@ -129,6 +160,8 @@ pub struct Outcome {
     pub evidence: f32,
     /// The least confidence of any digit.
     pub confidence: f32,
+    /// Why nothing was read; `None` where something was.
+    pub reason: Option<String>,
 }
 
 impl Outcome {
@@ -140,6 +173,7 @@ impl Outcome {
             text: reading.text().replace('\n', ""),
             evidence: least(|answer| answer.prediction.evidence).unwrap_or(f32::NEG_INFINITY),
             confidence: least(|answer| answer.prediction.confidence).unwrap_or(0.0),
+            reason: reading.reason.clone(),
         }
     }
 
@@ -215,14 +249,11 @@ impl Outcomes {
     /// The chance that a picture with digits has more evidence than one without, the area under the ROC curve;
     /// `None` where one of both is missing.
     pub fn area_under_curve(&self) -> Option<f64> {
-        let (with, without) = (self.evidence(true), self.evidence(false));
-        let pairs = (with.len() * without.len()) as f64;
-        let more = with.iter().map(|one| {
-            let over = without.iter().filter(|other| one > other).count() as f64;
-            let equal = without.iter().filter(|&other| one == other).count() as f64;
-            over + equal / 2.0
+        let [with, without] = [true, false].map(|of_digits| {
+            let evidence = self.evidence(of_digits).into_iter();
+            evidence.map(f64::from).collect::<Vec<_>>()
         });
-        (pairs > 0.0).then(|| more.sum::<f64>() / pairs)
+        Some(area_under_curve(&with, &without)).filter(|area| !area.is_nan())
     }
 
     fn evidence(&self, of_digits: bool) -> Vec<f32> {
@@ -299,6 +330,7 @@ mod tests {
             text: text.into(),
             evidence,
             confidence,
+            reason: None,
         }
     }
 
@@ -350,18 +382,30 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         assert!(labelled(folder.path()).is_err());
         fs::create_dir(folder.path().join("7")).unwrap();
-        for name in ["7/a.PNG", "7/Thumbs.db", "7/.DS_Store", "b.png", "c.png"] {
+        fs::create_dir(folder.path().join("7/scan 1")).unwrap();
+        for name in [
+            "7/a.PNG",
+            "7/._a.png",
+            "7/scan 1/b.jpe",
+            "7/Thumbs.db",
+            "7/.DS_Store",
+            "b.png",
+            "c.png",
+        ] {
             write(name, "");
         }
         let found = labelled(folder.path()).unwrap();
-        assert_eq!((found.len(), found[0].label.as_deref()), (1, Some("7")));
-        write("labels.csv", "note,Path, LABEL\n,b.png, none\n,c.png,314 27\n");
+        let names: Vec<_> = found.iter().map(|picture| picture.path.file_name().unwrap()).collect();
+        assert_eq!(names, ["a.PNG", "b.jpe"]);
+        assert!(found.iter().all(|picture| picture.label.as_deref() == Some("7")));
+        write(" c.png", "");
+        write("labels.csv", "note,Path, LABEL\n,b.png, none\n,\" c.png\",314 27\n");
         let found = labelled(folder.path()).unwrap();
         assert_eq!(
             (found[0].label.as_deref(), found[1].label.as_deref()),
             (None, Some("31427"))
         );
-        assert!(found[1].path.ends_with("c.png"));
+        assert!(found[1].path.ends_with(" c.png"));
     }
 
     #[test]

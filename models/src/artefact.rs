@@ -23,7 +23,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    // The error of the temporary file names that, of which nobody knows.
+    // The errors of the temporary file name that, of which nobody knows.
     let mut file = builder.prefix(PREFIX).tempfile_in(folder).map_err(|error| {
         let problem = match error.kind() {
             ErrorKind::NotFound => "there is no folder".to_owned(),
@@ -31,7 +31,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         };
         io::Error::new(error.kind(), format!("{problem} {}", folder.display()))
     })?;
-    file.write_all(bytes)?;
+    file.as_file_mut().write_all(bytes)?;
     file.persist(path)?;
     Ok(())
 }

@@ -21,6 +21,7 @@ mod ruling;
 mod table;
 mod threshold;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageError};
 
 use self::components::Components;
@@ -41,6 +42,7 @@ const FAINT: f32 = 0.45;
 
 /// Why a picture gives no digit.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GlyphError {
     /// No picture in a known format, or broken.
     #[error("not a readable picture: {0}")]
@@ -125,6 +127,15 @@ pub fn read_page(bytes: &[u8]) -> Result<Page, GlyphError> {
     read_watched(bytes, &mut |_, _| ())
 }
 
+/// [`read_page`] of pixels that are decoded already and upright, such as a camera's.
+///
+/// # Errors
+/// When the picture is too large, or nothing on it can be a digit.
+pub fn read_image(image: DynamicImage) -> Result<Page, GlyphError> {
+    decode::check(&image)?;
+    read_decoded(image, Orientation::NoTransforms, Pen::Usual, &mut |_, _| ())
+}
+
 /// [`read_page`], and shows what every step makes.
 ///
 /// # Errors
@@ -135,6 +146,10 @@ pub fn read_watched(bytes: &[u8], watch: Watch) -> Result<Page, GlyphError> {
 
 fn read_with(bytes: &[u8], pen: Pen, watch: Watch) -> Result<Page, GlyphError> {
     let (image, orientation) = decode::decode(bytes)?;
+    read_decoded(image, orientation, pen, watch)
+}
+
+fn read_decoded(image: DynamicImage, orientation: Orientation, pen: Pen, watch: Watch) -> Result<Page, GlyphError> {
     let (mut grey, scale) = paper::grey(image, orientation);
     border::erase(&mut grey);
     watch("grey", &|| grey.clone());

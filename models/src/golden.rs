@@ -29,6 +29,7 @@ pub struct Golden {
 
 /// Why a golden file cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GoldenError {
     /// Not a safetensors file, or a tensor is missing.
     #[error("not a golden file: {0}")]

@@ -19,6 +19,8 @@ pub mod score;
 pub mod weights;
 
 pub use digit::Digit;
+/// Of whose pictures [`glyph`] speaks.
+pub use image;
 
 /// Height and width of a digit in pixels.
 pub const SIDE: usize = 28;

@@ -36,6 +36,7 @@ pub struct Split {
 
 /// Why MNIST cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MnistError {
     /// Neither the plain nor the gzipped file is there.
     #[error("{0} is missing, plain or as .gz: run `make setup`, or name the folder of MNIST's IDX files with --data")]

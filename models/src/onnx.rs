@@ -170,6 +170,7 @@ pub struct Model {
 
 /// Why a file is no usable model.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OnnxError {
     /// Larger than [`MAX_BYTES`].
     #[error("it has {0} bytes, more than the {MAX_BYTES} that are read")]

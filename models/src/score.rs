@@ -79,9 +79,32 @@ pub fn wilson(hits: u32, n: u32) -> (f64, f64) {
     (((center - half) / scale).max(0.0), ((center + half) / scale).min(1.0))
 }
 
+/// Area under the ROC curve: how often one of `high` is over one of `low`, ties counting half (Hanley and McNeil 1982); NaN
+/// where one of both is empty.
+pub fn area_under_curve(high: &[f64], low: &[f64]) -> f64 {
+    let mut low = low.to_vec();
+    low.sort_by(f64::total_cmp);
+    let below = |value: &f64| {
+        let less = low.partition_point(|other| other < value);
+        let equal = low.partition_point(|other| other <= value) - less;
+        less as f64 + equal as f64 / 2.0
+    };
+    high.iter().map(below).sum::<f64>() / (high.len() as f64 * low.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_area_counts_pairs() {
+        assert_eq!(area_under_curve(&[0.9, 0.8], &[0.1, 0.2, 0.3]), 1.0);
+        assert_eq!(area_under_curve(&[0.5], &[0.5]), 0.5);
+        assert_eq!(area_under_curve(&[0.9, 0.2], &[0.1, 0.5]), 0.75);
+        let nothing = f64::NEG_INFINITY;
+        assert_eq!(area_under_curve(&[nothing, 1.0], &[nothing]), 0.75);
+        assert!(area_under_curve(&[0.5], &[]).is_nan());
+    }
 
     #[test]
     fn counts() {

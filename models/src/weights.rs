@@ -88,6 +88,7 @@ fn is_published(recipe: &str) -> bool {
 
 /// Why weights cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WeightsError {
     /// Not a safetensors file.
     #[error("not a safetensors file: {0}")]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use models::glyph::INK_BOX;
+use models::score::area_under_curve;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
@@ -70,7 +71,10 @@ pub fn tables(nets: &Nets, test: &Dataset, strangers: Option<&(String, Dataset)>
                     share(&unsure, |confidence| confidence > 0.5),
                     share(&evidence(&logits), |evidence| evidence >= *enough),
                 ];
-                format!("{:.4}, {over:.4}, {highest:.2}, {answered:.4}", area(sure, &unsure))
+                format!(
+                    "{:.4}, {over:.4}, {highest:.2}, {answered:.4}",
+                    area_under_curve(sure, &unsure)
+                )
             });
         let n = pictures.size()[0].to_string();
         row(&mut text, &name, std::iter::once(n).chain(cells));
@@ -198,18 +202,6 @@ fn share(numbers: &[f64], such: impl Fn(f64) -> bool) -> f64 {
     numbers.iter().filter(|&&number| such(number)).count() as f64 / numbers.len() as f64
 }
 
-/// Area under the ROC curve: how often one of `high` is over one of `low`, ties counting half (Hanley and McNeil 1982).
-fn area(high: &[f64], low: &[f64]) -> f64 {
-    let mut low = low.to_vec();
-    low.sort_by(f64::total_cmp);
-    let below = |value: &f64| {
-        let less = low.partition_point(|other| other < value);
-        let equal = low.partition_point(|other| other <= value) - less;
-        less as f64 + equal as f64 / 2.0
-    };
-    high.iter().map(below).sum::<f64>() / (high.len() * low.len()) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,12 +220,5 @@ mod tests {
         for (evidence, expected) in evidence(&logits).into_iter().zip(expected) {
             assert!((evidence - expected).abs() < 1e-9, "{evidence} {expected}");
         }
-    }
-
-    #[test]
-    fn the_area_counts_pairs() {
-        assert_eq!(area(&[0.9, 0.8], &[0.1, 0.2, 0.3]), 1.0);
-        assert_eq!(area(&[0.5], &[0.5]), 0.5);
-        assert_eq!(area(&[0.9, 0.2], &[0.1, 0.5]), 0.75);
     }
 }

@@ -5,25 +5,25 @@ mod pictures;
 mod table;
 
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use indicatif::ProgressBar;
-use infer::glyph::GlyphError;
 use infer::{Classifier, REJECT, Reading};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use self::pictures::page;
 use self::table::Table;
-use super::{EngineArgs, Format, UsageError, finite, png_path, progress, read_picture};
+use super::{EngineArgs, Format, UsageError, finite, no_digit, png_path, progress, read_picture, tell};
 
 /// Read the digits in each picture: PNG, JPEG, GIF, BMP, WebP, TIFF or PNM
 ///
 /// A picture takes up to 200 MB of memory, and as many are read at a time as there are --threads. Of a file with several
-/// pages or frames, TIFF or GIF, only the first is read.
+/// pages or frames, TIFF or GIF, only the first is read. Of a folder, and the folders in it, the files are read whose names
+/// end as those of such pictures do; links to folders are not followed.
 #[derive(clap::Args)]
 pub struct Args {
     /// Pictures, folders of pictures, or - for standard input
@@ -83,12 +83,30 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bar.inc(files.len() as u64);
     }
     bar.finish_and_clear();
+    if files.len() >= MANY {
+        let Failures {
+            without_digit,
+            unreadable,
+        } = failures;
+        let n = files.len();
+        let _ = writeln!(
+            io::stderr(),
+            "{n} pictures, {without_digit} of them without a digit, {unreadable} unreadable"
+        );
+    }
     Ok(failures.exit_code())
 }
 
 impl Args {
-    /// A copy is made of one picture, and not in its place.
+    /// A copy is made of one picture, and not in its place; the steps are not put among the pictures.
     fn check(&self) -> anyhow::Result<()> {
+        if let Some(folder) = &self.debug_dir
+            && self.files.iter().any(|file| file.is_dir() && is_same(file, folder))
+        {
+            bail!(UsageError(
+                "--debug-dir is the folder that is read: name another".into()
+            ));
+        }
         let Some(copy) = &self.annotate else { return Ok(()) };
         let problem = match &self.files[..] {
             [file] if file.is_dir() => "takes a picture, and no folder",
@@ -124,8 +142,7 @@ fn read(
             let page = page(&bytes, file, args.debug_dir.as_deref());
             (page, args.annotate.is_some().then_some(bytes))
         }
-        Err(error) if error.kind() == ErrorKind::IsADirectory => (Err(anyhow!("no pictures in this folder")), None),
-        Err(error) => (Err(error.into()), None),
+        Err(error) => (Err(error), None),
     };
     let pages: Vec<_> = match pool {
         None => files.iter().map(page).collect(),
@@ -146,14 +163,6 @@ fn read(
     Ok(read.collect())
 }
 
-/// A picture without a digit is an answer, and no failure.
-fn no_digit(error: anyhow::Error) -> anyhow::Result<Reading> {
-    match error.downcast_ref::<GlyphError>() {
-        Some(reason) if reason.is_no_digit() => Ok(Reading::none(reason)),
-        _ => Err(error),
-    }
-}
-
 /// Pictures that gave no digit.
 #[derive(Default)]
 struct Failures {
@@ -167,11 +176,10 @@ impl Failures {
         let reading = match read.reading {
             Ok(reading) => reading,
             Err(error) => {
-                let error = format!("{error:#}");
-                // What decoders say may end a line.
-                let error = error.trim_end();
-                self.add(file, error);
-                return Ok(table.unreadable(file, error)?);
+                let error = error.to_string();
+                self.unreadable += 1;
+                tell(file, &error);
+                return table.unreadable(file, &error);
             }
         };
         self.without_digit += usize::from(reading.reason.is_some());
@@ -180,11 +188,6 @@ impl Failures {
             (Some(path), Some(bytes)) => annotate::annotate(&bytes, &reading, path),
             _ => Ok(()),
         }
-    }
-
-    fn add(&mut self, file: &Path, error: &str) {
-        self.unreadable += 1;
-        let _ = writeln!(io::stderr(), "error: {}: {error}", file.display());
     }
 
     fn exit_code(&self) -> ExitCode {

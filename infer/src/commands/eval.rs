@@ -3,7 +3,6 @@
 mod folder;
 mod misread;
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +12,7 @@ use models::mnist::{Part, Split};
 use models::score::Score;
 use serde_json::json;
 
-use super::{EngineArgs, Format, finite, percent, png_path, progress};
+use super::{EngineArgs, Format, finite, percent, png_path, print, progress};
 
 /// Read MNIST's test digits, or labelled pictures, and say how many were read right
 ///
@@ -23,17 +22,17 @@ pub struct Args {
     /// Folder of MNIST's IDX files, plain or as .gz
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
-    /// Instead read the labelled pictures in this folder: labels.csv with the columns path and label (digits, or none), or a
-    /// sub-folder a digit, and one called none
+    /// Instead read the labelled pictures in this folder: those of a labels.csv with the columns path and label (digits, or
+    /// none), or those in a sub-folder a digit, and one called none
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Evidence below which there is no digit, in a folder [default: as classify]
+    /// Evidence below which there is no digit, in a folder [default: as classify]; csv has each evidence, and refuses nothing
     #[arg(long, value_name = "EVIDENCE", requires = "folder", allow_negative_numbers = true, value_parser = finite)]
     reject: Option<f32>,
     /// Draw the misread test digits into this picture, above each its label and in red what it was read as
     #[arg(long, value_name = "FILE.png", conflicts_with = "folder", value_parser = png_path())]
     misread: Option<PathBuf>,
-    /// How the result is printed
+    /// How the result is printed; csv has a row for each digit, or picture of a folder
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     #[command(flatten)]
@@ -48,10 +47,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &args.folder {
         let reject = args.reject.unwrap_or(classifier.reject());
         let report = folder::read(&mut classifier, &args.engine.threads.pool()?, folder, reject)?;
-        return print(match args.format {
+        print(match args.format {
             Format::Text => report.text(),
             Format::Json => format!("{}\n", report.json()),
             Format::Csv => report.csv()?,
+        })?;
+        return Ok(match report.unreadable {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
         });
     }
     let split = Split::read(&args.data, Part::Test)?;
@@ -82,11 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Format::Text => report.text(),
         Format::Json => format!("{}\n", report.json()),
         Format::Csv => report.csv(),
-    })
-}
-
-fn print(report: String) -> anyhow::Result<ExitCode> {
-    io::stdout().lock().write_all(report.as_bytes())?;
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -191,7 +191,8 @@ fn an_unreadable_file_has_a_row_like_every_other() {
     assert_eq!(named, files.each_ref().map(|file| file.to_str().unwrap()));
     assert!(rows[0]["error"].as_str().unwrap().starts_with("not a readable picture"));
     assert!(rows[2]["error"].as_str().unwrap().contains("No such file"));
-    assert_eq!(rows[3]["error"], "no pictures in this folder");
+    let error = "no pictures in this folder, where links to folders are not followed";
+    assert_eq!(rows[3]["error"], error);
     assert!(rows[1].get("error").is_none() && rows[0].get("text").is_none());
 
     let csv = classify("--format=csv");
@@ -434,6 +435,32 @@ fn saved_steps_are_not_read_again() {
         check(&output, 0, "page.png");
         assert_eq!(stdout(&output).lines().count(), 1);
     }
+    let [classify, debug_dir] = ["classify", "--debug-dir"].map(Path::new);
+    let output = infer([classify, folder.path(), debug_dir, folder.path()]);
+    check(&output, 2, "--debug-dir is the folder that is read");
+}
+
+#[test]
+fn many_pictures_are_summed_up() {
+    let folder = folder(&[("a.pgm", &blank()), ("b.png", b"")]);
+    let files = ["a.pgm", "b.png"].map(|name| folder.path().join(name)).into_iter();
+    let files = files.chain(vec![sample(6); 98]);
+    let output = infer(
+        [PathBuf::from("classify"), "--format=csv".into()]
+            .into_iter()
+            .chain(files),
+    );
+    check(&output, 1, "100 pictures, 1 of them without a digit, 1 unreadable");
+    check(&output, 1, "b.png: the file is empty");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_told_of() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(INFER);
+    let output = command.arg("classify").arg(sample(3)).stdout(full).output().unwrap();
+    check(&output, 1, "error: standard output: No space left on device");
 }
 
 #[test]
@@ -542,6 +569,29 @@ fn evaluates_a_folder() {
     );
 }
 
+#[test]
+fn an_evaluation_tells_of_what_it_cannot_read() {
+    let pictures = folder(&[("labels.csv", b"path,label\na.png,4\nb.png,5\n"), ("b.png", b"")]);
+    std::fs::copy(sample(4), pictures.path().join("a.png")).unwrap();
+    let eval = |format: &str| {
+        infer([
+            Path::new("eval"),
+            Path::new(format),
+            Path::new("--folder"),
+            pictures.path(),
+        ])
+    };
+    let text = eval("--format=text");
+    for said in [
+        "1 of 2 read right, 0 wrong, 1 refused",
+        "unreadable  1 of these",
+        "b.png: the file is empty",
+    ] {
+        check(&text, 1, said);
+    }
+    check(&eval("--format=csv"), 1, "b.png,5,,-inf,0,the file is empty");
+}
+
 /// Larger than any memory; classify refuses it too.
 #[test]
 fn no_more_of_a_picture_is_read_than_is_decoded() {
@@ -549,7 +599,8 @@ fn no_more_of_a_picture_is_read_than_is_decoded() {
     let huge = std::fs::File::create(pictures.path().join("huge.png")).unwrap();
     huge.set_len(1 << 42).unwrap();
     let output = infer([Path::new("eval"), Path::new("--folder"), pictures.path()]);
-    check(&output, 0, "0 of 1 read right, 0 wrong, 1 refused");
+    check(&output, 1, "0 of 1 read right, 0 wrong, 1 refused");
+    check(&output, 1, "huge.png: the picture is too large");
     check(&infer([Path::new("classify"), pictures.path()]), 1, "too large");
 }
 

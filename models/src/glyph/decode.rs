@@ -34,11 +34,7 @@ pub fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), GlyphError> {
     let decoded = decoder.total_bytes();
     let copies = format.map_or(1, |format| copies(format, decoder.color_type(), bytes));
     // Not every decoder looks at the limits.
-    if width > MAX_SIDE
-        || height > MAX_SIDE
-        || decoded > MAX_DECODED_BYTES
-        || bytes.len() as u64 + copies * decoded > MAX_MEMORY
-    {
+    if is_too_large(width, height, decoded) || bytes.len() as u64 + copies * decoded > MAX_MEMORY {
         return Err(GlyphError::TooLarge);
     }
     if format == Some(ImageFormat::Gif) {
@@ -49,10 +45,27 @@ pub fn decode(bytes: &[u8]) -> Result<(DynamicImage, Orientation), GlyphError> {
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let image = DynamicImage::from_decoder(decoder).map_err(refusal)?;
+    check(&image)?;
+    Ok((image, orientation))
+}
+
+/// Whether pixels can be worked on.
+///
+/// # Errors
+/// When there are too many, or none.
+pub fn check(image: &DynamicImage) -> Result<(), GlyphError> {
+    let (width, height) = (image.width(), image.height());
+    if is_too_large(width, height, image.as_bytes().len() as u64) {
+        return Err(GlyphError::TooLarge);
+    }
     if width == 0 || height == 0 {
         return Err(GlyphError::Blank);
     }
-    Ok((image, orientation))
+    Ok(())
+}
+
+fn is_too_large(width: u32, height: u32, bytes: u64) -> bool {
+    width > MAX_SIDE || height > MAX_SIDE || bytes > MAX_DECODED_BYTES
 }
 
 /// Width times height as the picture's header says; `None` where nothing more than the header is read.

@@ -56,6 +56,19 @@ fn ink_and_paper_do_not_matter() {
 }
 
 #[test]
+fn pixels_are_read_like_their_file() {
+    let of_file = read_page(&png(page())).unwrap();
+    let of_pixels = read_image(page().into()).unwrap();
+    assert_eq!(format!("{of_file:?}"), format!("{of_pixels:?}"));
+    assert!(matches!(
+        read_image(GrayImage::new(0, 9).into()),
+        Err(GlyphError::Blank)
+    ));
+    let long = GrayImage::new(decode::MAX_SIDE + 1, 1);
+    assert!(matches!(read_image(long.into()), Err(GlyphError::TooLarge)));
+}
+
+#[test]
 fn transparency_is_paper() {
     for ink in [0, 255] {
         check(GrayAlphaImage::from_fn(100, 80, |x, y| {

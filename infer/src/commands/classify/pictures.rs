@@ -1,46 +1,28 @@
 //! The pictures to read: files as they are named, and folders with all pictures in them, in order of their names.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry};
-use std::io::{self, ErrorKind};
+use std::fs;
+use std::io::{self, Cursor, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
-use infer::folder::is_picture;
+use image::{GrayImage, ImageFormat};
+use infer::folder;
 use infer::glyph::{self, Page};
 
 use super::is_same;
 
-/// The pictures in the folder, but not those in a folder `debug_dir` within it. A file, and a folder without pictures, is given back itself:
-/// reading it says what it is.
+/// The pictures in the folder, but not those in a folder `debug_dir` within it. A file, and a folder without pictures, is given
+/// back itself: reading it says what it is.
 pub fn pictures(path: &Path, debug_dir: Option<&Path>) -> Vec<PathBuf> {
-    let mut pictures = Vec::new();
-    if path.is_dir() {
-        walk(path, debug_dir, &mut pictures);
-    }
-    if pictures.is_empty() {
-        pictures.push(path.to_owned());
-    }
-    pictures
-}
-
-/// Adds the pictures in a folder and the folders in it, by name. Links to folders are not followed: they may lead back.
-/// What cannot be looked into is added itself, so that reading it says why.
-fn walk(folder: &Path, debug_dir: Option<&Path>, pictures: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let Ok(mut entries) = entries else {
-        return pictures.push(folder.to_owned());
+    let steps = |path: &Path| debug_dir.is_some_and(|debug_dir| is_same(path, debug_dir));
+    let pictures = match path.is_dir() {
+        true => folder::pictures(path, &steps),
+        false => Vec::new(),
     };
-    entries.sort_by_key(DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            if !debug_dir.is_some_and(|debug_dir| is_same(&path, debug_dir)) {
-                walk(&path, debug_dir, pictures);
-            }
-        } else if is_picture(&path) && fs::metadata(&path).map_or(true, |data| data.is_file()) {
-            pictures.push(path);
-        }
+    match pictures.is_empty() {
+        true => vec![path.to_owned()],
+        false => pictures,
     }
 }
 
@@ -58,14 +40,21 @@ pub fn page(bytes: &[u8], file: &Path, debug_dir: Option<&Path>) -> anyhow::Resu
     let page = glyph::read_watched(bytes, &mut |name, picture| {
         step += 1;
         let path = folder.join(format!("{step:02}-{name}.png"));
-        if let Err(error) = picture().save(&path) {
-            failed = Some(anyhow::Error::new(error).context(path.display().to_string()));
+        if let Err(error) = save(&picture(), &path) {
+            failed = Some(error.context(path.display().to_string()));
         }
     });
     match failed {
         Some(error) => Err(error),
         None => Ok(page?),
     }
+}
+
+/// Writes a PNG. `save` of the picture itself would not tell of a full disk.
+fn save(picture: &GrayImage, path: &Path) -> anyhow::Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(fs::write(path, bytes.into_inner())?)
 }
 
 /// A folder for the whole path, for files in several folders may have the same name.
@@ -115,6 +104,13 @@ mod tests {
         let folder = |file: &str| steps_folder(Path::new("steps"), Path::new(file));
         assert_eq!(folder("./p/x.png"), Path::new("steps/p/x.png"));
         assert_eq!(folder("../p/x.png"), Path::new("steps/_up/p/x.png"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_step_that_finds_no_room_is_an_error() {
+        let error = save(&GrayImage::new(28, 28), Path::new("/dev/full")).unwrap_err();
+        assert!(error.to_string().contains("No space left"), "{error}");
     }
 
     #[test]

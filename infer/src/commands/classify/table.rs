@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use infer::{Answer, Reading};
 use serde_json::{Value, json};
 
-use crate::commands::{Format, percent};
+use crate::commands::{Format, percent, print, shown};
+
+/// The most columns that all names are padded to.
+const MAX_WIDTH: usize = 60;
 
 /// The table as it grows.
 pub struct Table {
@@ -20,14 +23,11 @@ pub struct Table {
 
 impl Table {
     /// Prints the header of CSV.
-    pub fn new(format: Format, show: bool, files: &[PathBuf]) -> io::Result<Table> {
-        let names = files.iter().map(|file| file.display().to_string().chars().count());
-        let width = names.chain(["file".len()]).max().unwrap_or(0);
+    pub fn new(format: Format, show: bool, files: &[PathBuf]) -> anyhow::Result<Table> {
+        let names = files.iter().map(|file| shown(file).chars().count());
+        let width = names.chain(["file".len()]).max().unwrap_or(0).min(MAX_WIDTH);
         if format == Format::Csv {
-            writeln!(
-                io::stdout(),
-                "file,text,digit,confidence,evidence,left,top,width,height,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,reason"
-            )?;
+            print("file,text,digit,confidence,evidence,left,top,width,height,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9,reason\n")?;
         }
         Ok(Table {
             format,
@@ -38,30 +38,29 @@ impl Table {
     }
 
     /// Prints what was read in a file.
-    pub fn row(&mut self, file: &Path, reading: &Reading) -> io::Result<()> {
-        let file = file.display().to_string();
-        let mut out = io::stdout().lock();
+    pub fn row(&mut self, file: &Path, reading: &Reading) -> anyhow::Result<()> {
         match self.format {
             Format::Text => {
                 let width = self.width;
                 if std::mem::take(&mut self.bare) {
-                    writeln!(out, "{:width$}  digit  confidence  top three", "file")?;
+                    print(format!("{:width$}  digit  confidence  top three\n", "file"))?;
                 }
-                out.write_all(text_rows(&file, width, reading).as_bytes())?;
+                print(text_rows(&shown(file), width, reading))?;
             }
             Format::Json => {
                 let mut row = reading.to_json();
-                row.insert("file".into(), file.into());
-                writeln!(out, "{}", Value::Object(row))?;
+                row.insert("file".into(), file.display().to_string().into());
+                print(format!("{}\n", Value::Object(row)))?;
             }
-            Format::Csv => out.write_all(&csv_rows(&file, reading)?)?,
+            Format::Csv => print(csv_rows(&file.display().to_string(), reading)?)?,
         }
         if self.show {
             for answer in reading.lines.iter().flatten() {
+                let pixels = format!("{:?}", answer.digit);
                 match self.format {
-                    Format::Text => write!(out, "{:?}", answer.digit)?,
+                    Format::Text => print(pixels)?,
                     // Only data goes to stdout.
-                    Format::Json | Format::Csv => write!(io::stderr(), "{:?}", answer.digit)?,
+                    Format::Json | Format::Csv => io::stderr().write_all(pixels.as_bytes())?,
                 }
             }
         }
@@ -69,16 +68,15 @@ impl Table {
     }
 
     /// Prints the row of a file that could not be read. Text has none: people see the error on stderr.
-    pub fn unreadable(&mut self, file: &Path, error: &str) -> io::Result<()> {
+    pub fn unreadable(&mut self, file: &Path, error: &str) -> anyhow::Result<()> {
         let file = file.display().to_string();
-        let mut out = io::stdout().lock();
         match self.format {
             Format::Text => Ok(()),
-            Format::Json => writeln!(out, "{}", json!({ "file": file, "error": error })),
+            Format::Json => print(format!("{}\n", json!({ "file": file, "error": error }))),
             Format::Csv => {
-                let mut writer = csv::Writer::from_writer(out);
+                let mut writer = csv::Writer::from_writer(Vec::new());
                 writer.write_record(csv_without_digit(&file, error))?;
-                writer.flush()
+                print(writer.into_inner()?)
             }
         }
     }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use infer::folder::{self, Labelled, Outcome, Outcomes, Refusing};
-use infer::glyph::{self, GlyphError};
+use infer::glyph::{self, Page};
 use infer::{Classifier, Reading};
 use models::score::wilson;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use crate::commands::{percent, progress, read_picture};
+use crate::commands::{no_digit, percent, progress, read_picture, shown, tell};
 
 /// Pictures that are decoded side by side.
 const BATCH: usize = 64;
@@ -26,29 +26,37 @@ pub struct Report {
     /// The picture of each outcome.
     paths: Vec<PathBuf>,
     outcomes: Outcomes,
+    /// How many of them could not be read.
+    pub unreadable: usize,
     reject: f32,
 }
 
-/// Reads every labelled picture; one that cannot be decoded counts as one on which nothing was found.
+/// Reads every labelled picture; one that cannot be read is told of, and counts as one on which nothing was found.
 pub fn read(classifier: &mut Classifier, pool: &ThreadPool, folder: &Path, reject: f32) -> anyhow::Result<Report> {
     let name = folder.display().to_string();
     let labelled = folder::labelled(folder).with_context(|| name.clone())?;
     let bar = progress(labelled.len());
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut unreadable) = (Vec::new(), 0);
     for batch in labelled.chunks(BATCH) {
-        let page = |picture: &Labelled| -> anyhow::Result<Result<glyph::Page, GlyphError>> {
-            let bytes = read_picture(&picture.path).with_context(|| picture.path.display().to_string())?;
-            Ok(glyph::read_page(&bytes))
-        };
-        let pages = pool.install(|| batch.par_iter().map(page).collect::<anyhow::Result<Vec<_>>>())?;
+        let page =
+            |picture: &Labelled| -> anyhow::Result<Page> { Ok(glyph::read_page(&read_picture(&picture.path)?)?) };
+        let pages: Vec<_> = pool.install(|| batch.par_iter().map(page).collect());
         let mut readings = classifier
             .read_all(pages.iter().flatten(), f32::NEG_INFINITY)?
             .into_iter();
-        for (picture, page) in batch.iter().zip(&pages) {
+        for (picture, page) in batch.iter().zip(pages) {
             let reading = match page {
-                Ok(_) => readings.next().expect("there is a reading for every page"),
-                Err(error) => Reading::none(error),
+                Ok(_) => Ok(readings.next().expect("there is a reading for every page")),
+                Err(error) => no_digit(error),
             };
+            let reading = reading.unwrap_or_else(|error| {
+                unreadable += 1;
+                bar.suspend(|| tell(&picture.path, &error.to_string()));
+                Reading {
+                    lines: Vec::new(),
+                    reason: Some(error.to_string()),
+                }
+            });
             outcomes.push(Outcome::new(picture.label.clone(), &reading));
         }
         bar.inc(batch.len() as u64);
@@ -58,6 +66,7 @@ pub fn read(classifier: &mut Classifier, pool: &ThreadPool, folder: &Path, rejec
         folder: name,
         paths: labelled.into_iter().map(|picture| picture.path).collect(),
         outcomes: Outcomes(outcomes),
+        unreadable,
         reject,
     })
 }
@@ -87,6 +96,9 @@ impl Report {
         }
         if none > 0 {
             text += &format!("no digit    {none_refused} of {none} refused with evidence under {reject}\n");
+        }
+        if self.unreadable > 0 {
+            text += &format!("unreadable  {} of these, counted as refused\n", self.unreadable);
         }
         if let Some(area) = self.outcomes.area_under_curve() {
             text += &format!("area        {area:.4} under the ROC curve of the evidence\n");
@@ -120,7 +132,7 @@ impl Report {
                 label(outcome),
                 outcome.text,
                 percent(outcome.confidence.into()),
-                path.display()
+                shown(path)
             );
         }
         match n.saturating_sub(LISTED) {
@@ -165,6 +177,7 @@ impl Report {
         let curve: Vec<Value> = self.rows().iter().map(counts).collect();
         json!({
             "folder": self.folder,
+            "unreadable": self.unreadable,
             "at_reject": counts(&refusing),
             "accuracy": refusing.right_of_all().0,
             "interval": refusing.right_of_all().1,
@@ -179,7 +192,7 @@ impl Report {
     /// A row a picture.
     pub fn csv(&self) -> anyhow::Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["path", "label", "text", "evidence", "confidence"])?;
+        writer.write_record(["path", "label", "text", "evidence", "confidence", "reason"])?;
         for (path, outcome) in self.paths.iter().zip(&self.outcomes.0) {
             writer.write_record([
                 &path.display().to_string(),
@@ -187,6 +200,7 @@ impl Report {
                 &outcome.text,
                 &outcome.evidence.to_string(),
                 &outcome.confidence.to_string(),
+                outcome.reason.as_deref().unwrap_or_default(),
             ])?;
         }
         Ok(String::from_utf8(writer.into_inner()?)?)
@@ -229,11 +243,13 @@ mod tests {
             text: text.into(),
             evidence: 5.0,
             confidence: 0.75,
+            reason: None,
         };
         Report {
             folder: "pages".into(),
             paths: (0..=misread).map(|n| format!("pages/a, {n}.png").into()).collect(),
             outcomes: Outcomes([vec![outcome("20")], vec![outcome("70"); misread]].concat()),
+            unreadable: 0,
             reject: 3.0,
         }
     }
@@ -250,6 +266,6 @@ mod tests {
     #[test]
     fn a_row_begins_with_its_picture() {
         let csv = report(1).csv().unwrap();
-        assert_eq!(csv.lines().nth(2), Some(r#""pages/a, 1.png",20,70,5,0.75"#));
+        assert_eq!(csv.lines().nth(2), Some(r#""pages/a, 1.png",20,70,5,0.75,"#));
     }
 }
