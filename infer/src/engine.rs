@@ -96,7 +96,7 @@ pub enum EngineError {
     Model(#[from] OnnxError),
     /// The engine's library is missing, too old, or none.
     #[error(
-        "ONNX Runtime cannot be used: {0}; run `make setup`, or let ORT_DYLIB_PATH name a libonnxruntime of version 1.17 or later"
+        "ONNX Runtime cannot be used: {0}; run `make setup` and start the program by cargo, or let ORT_DYLIB_PATH name a libonnxruntime of version 1.17 or later"
     )]
     Library(String),
     /// ONNX Runtime would send telemetry, and other threads run, so that its variable cannot be set any more.
