@@ -1,4 +1,7 @@
 //! What runs a model: a trait, the engines behind it, and [`open`], which makes one from the bytes of an ONNX file.
+//!
+//! tract panics on some malformed graphs. The first tract engine of a process therefore sets a panic hook, which keeps such
+//! panics, returned as errors, from stderr and passes all others to the hook that was set before.
 
 pub mod native;
 #[cfg(feature = "ort")]
@@ -30,7 +33,7 @@ pub trait Engine: Send {
 /// The engines that this build knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineKind {
-    /// Our own, without any dependency.
+    /// Our own, pure Rust and built in.
     Native,
     /// tract, pure Rust and built in.
     #[cfg(feature = "tract")]
