@@ -1,4 +1,7 @@
 //! What runs a model: a trait, the engines behind it, and [`open`], which makes one from the bytes of an ONNX file.
+//!
+//! tract panics on some malformed graphs. The first tract engine of a process therefore sets a panic hook, which keeps such
+//! panics, returned as errors, from stderr and passes all others to the hook that was set before.
 
 pub mod native;
 #[cfg(feature = "ort")]
@@ -30,7 +33,7 @@ pub trait Engine: Send {
 /// The engines that this build knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineKind {
-    /// Our own, without any dependency.
+    /// Our own, pure Rust and built in.
     Native,
     /// tract, pure Rust and built in.
     #[cfg(feature = "tract")]
@@ -96,7 +99,7 @@ pub enum EngineError {
     Model(#[from] OnnxError),
     /// The engine's library is missing, too old, or none.
     #[error(
-        "ONNX Runtime cannot be used: {0}; run `make setup`, or let ORT_DYLIB_PATH name a libonnxruntime of version 1.17 or later"
+        "ONNX Runtime cannot be used: {0}; run `make setup` and start the program by cargo, or let ORT_DYLIB_PATH name a libonnxruntime of version 1.17 or later"
     )]
     Library(String),
     /// ONNX Runtime would send telemetry, and other threads run, so that its variable cannot be set any more.

@@ -17,8 +17,8 @@
 //! are read.
 //!
 //! Below it lies [`engine`]: the trait [`Engine`], which knows only numbers, and its implementations.
-//! [`verify`] proves that an engine computes what libtorch computed. [`serve`] answers over HTTP. The program `infer` puts a
-//! command line on all this.
+//! [`verify`] proves that an engine computes what libtorch computed. `serve`, a feature, answers over HTTP. The program
+//! `infer` puts a command line on all this.
 #![deny(unsafe_code)]
 
 pub mod engine;
@@ -28,6 +28,8 @@ mod reading;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod verify;
+
+use std::fmt;
 
 pub use models::{Digit, glyph};
 pub use prediction::Prediction;
@@ -157,6 +159,16 @@ impl Classifier {
         let mut logits = vec![[0.0; CLASSES]; numbers.len() / PIXELS];
         self.engine.run(numbers, logits.as_flattened_mut())?;
         Ok(logits)
+    }
+}
+
+/// Which engine it is and what the graph takes, without the weights.
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Classifier")
+            .field("kind", &self.kind)
+            .field("signature", &self.signature)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{Classifier, Prediction};
 pub const REJECT: f32 = 3.1;
 
 /// What is read on a picture.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Reading {
     /// Lines from the top, the answers of each from the left.
     pub lines: Vec<Vec<Answer>>,

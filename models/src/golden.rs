@@ -47,13 +47,16 @@ pub enum GoldenError {
     /// The file does not say which weights it belongs to.
     #[error("the header does not say which weights the logits belong to")]
     NoWeights,
+    /// A label is over 9.
+    #[error("label {0} is no digit")]
+    Label(u8),
 }
 
 impl Golden {
     /// Reads a golden file: `digits` u8 `[n, 28, 28]`, `labels` u8 `[n]`, `logits` f32 `[n, 10]`.
     ///
     /// # Errors
-    /// When the file has another format, or a tensor is missing or has another shape or type.
+    /// When the file has another format, a tensor is missing or has another shape or type, or a label is over 9.
     pub fn from_bytes(bytes: &[u8]) -> Result<Golden, GoldenError> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(GoldenError::Format)?;
         let weights_sha256 = metadata
@@ -76,10 +79,14 @@ impl Golden {
             Ok(view.data())
         };
         let (digits, _) = tensor("digits", Dtype::U8, &[n, SIDE, SIDE])?.as_chunks::<PIXELS>();
+        let labels = tensor("labels", Dtype::U8, &[n])?.to_vec();
+        if let Some(&label) = labels.iter().find(|&&label| usize::from(label) >= CLASSES) {
+            return Err(GoldenError::Label(label));
+        }
         Ok(Golden {
             weights_sha256: weights_sha256.ok_or(GoldenError::NoWeights)?,
             digits: digits.iter().copied().map(Digit).collect(),
-            labels: tensor("labels", Dtype::U8, &[n])?.to_vec(),
+            labels,
             logits: floats(tensor("logits", Dtype::F32, &[n, CLASSES])?),
         })
     }
@@ -102,6 +109,9 @@ impl Golden {
     }
 
     /// Holds `logits` `[digits, CLASSES]` of another engine against these.
+    ///
+    /// # Panics
+    /// When there are more or fewer.
     pub fn compare(&self, logits: &[f32]) -> Comparison {
         assert_eq!(logits.len(), self.logits.len(), "ten logits a digit");
         let difference = |(&a, &b): (&f32, &f32)| (a - b).abs();
@@ -193,6 +203,14 @@ mod tests {
         assert!(!golden.compare(&logits).is_equal());
         logits[0] = 99.0;
         assert_eq!(golden.compare(&logits).argmax_differs, 1);
+    }
+
+    #[test]
+    fn refuses_a_label_that_is_no_digit() {
+        let mut golden = sample();
+        golden.labels[1] = 200;
+        let error = Golden::from_bytes(&golden.to_bytes()).unwrap_err();
+        assert!(matches!(error, GoldenError::Label(200)), "{error}");
     }
 
     #[test]

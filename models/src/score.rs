@@ -42,6 +42,9 @@ impl Score {
     }
 
     /// Fraction read right of the digits that show `digit`; NaN of none.
+    ///
+    /// # Panics
+    /// When `digit` is over 9.
     pub fn digit_accuracy(&self, digit: usize) -> f64 {
         let row = &self.confusion[digit];
         f64::from(row[digit]) / f64::from(row.iter().sum::<u32>())

@@ -1,7 +1,7 @@
 //! Glue to ONNX Runtime: finds and loads the library once a process, with its telemetry off.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::{env, fs};
 
@@ -17,8 +17,6 @@ use super::{Engine, EngineError, EngineKind, bytes, count};
 
 /// ONNX Runtime sends telemetry unless this is 1 before the library is loaded.
 const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
-/// Where `make setup` puts the library.
-const SETUP_FOLDER: &str = ".deps/onnxruntime";
 
 /// A session.
 pub struct Ort {
@@ -170,16 +168,11 @@ fn load_problem(error: &LoadDynamicError) -> String {
     }
 }
 
-/// What `ORT_DYLIB_PATH` names, else what `make setup` made, else what the system finds.
+/// What `ORT_DYLIB_PATH` names, else a name, which `ort` looks for beside the program and then where the system does: never
+/// in the folder that one happens to stand in.
 fn library() -> PathBuf {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return path.into();
     }
-    let name = format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX);
-    let local = Path::new(SETUP_FOLDER).join(&name);
-    // Absolute, because `ort` looks beside the program for what is relative.
-    match local.canonicalize() {
-        Ok(path) => path,
-        Err(_) => name.into(),
-    }
+    format!("{}onnxruntime{}", env::consts::DLL_PREFIX, env::consts::DLL_SUFFIX).into()
 }

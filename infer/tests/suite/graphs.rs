@@ -87,7 +87,7 @@ pub fn small(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> ModelProt
 pub fn head(input: &str) -> Vec<NodeProto> {
     vec![
         node("Flatten", &[input], "flat", vec![int("axis", 1)]),
-        node("MatMul", &["flat", "w"], LOGITS, vec![]),
+        node("Gemm", &["flat", "w"], LOGITS, vec![]),
     ]
 }
 
@@ -130,12 +130,23 @@ pub fn ints(name: &str, values: &[i64]) -> TensorProto {
     }
 }
 
-fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+pub fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     TensorProto {
         name: name.into(),
         dims: dims.to_vec(),
         data_type: data_type::FLOAT,
         raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+        ..TensorProto::default()
+    }
+}
+
+/// A tensor of int8 without numbers.
+pub fn no_bytes(name: &str, dims: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: data_type::INT8,
+        raw_data: Some(Vec::new().into()),
         ..TensorProto::default()
     }
 }

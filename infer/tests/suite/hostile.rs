@@ -1,5 +1,6 @@
-//! Files that want to do harm, from the folder that the environment variable `REALDIGITS` names.
+//! Files that want to do harm: models from the folder that the environment variable `REALDIGITS` names, and a library.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +23,28 @@ fn hostile_models_do_no_harm() {
             check(kind, &folder.join(name), expected.trim_start_matches('"'));
         }
     }
+}
+
+/// Whoever lays a library into a folder must not have it run by those who classify there.
+#[test]
+fn no_library_is_loaded_from_the_working_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let libraries = folder.path().join(".deps/onnxruntime");
+    std::fs::create_dir_all(&libraries).unwrap();
+    std::fs::write(
+        libraries.join(format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}")),
+        "no library",
+    )
+    .unwrap();
+    let mut command = Command::new(cli::INFER);
+    command.args(["classify", "--engine", "ort"]).arg(cli::sample(7));
+    let output = command
+        .current_dir(&folder)
+        .env_remove("ORT_DYLIB_PATH")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains(".deps"), "{stderr}");
 }
 
 #[track_caller]

@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use models::network::Activation;
+use models::onnx::Model;
 use models::onnx::proto::{AttributeProto, NodeProto, TensorProto, data_type};
-use models::onnx::{InputKind, Model};
 use models::weights::floats;
 use models::{CLASSES, SIDE};
 
@@ -15,6 +15,8 @@ use super::kernels::{Border, ByteConvSpec, ConvSpec, LinearSpec, Quant};
 const MAX_BYTE_PRODUCTS: usize = (i32::MAX / (255 * 128)) as usize;
 /// Most rows and columns of a value.
 const MAX_SIDE: usize = 128;
+/// Largest stride, dilation and padding, more than any kernel of a digit needs.
+const MAX_STEP: usize = 64;
 
 /// Index of a value between two nodes.
 pub type ValueId = usize;
@@ -238,12 +240,10 @@ impl<'a> Reader<'a> {
             .initializer
             .iter()
             .map(|tensor| (tensor.name.as_str(), tensor));
-        let input = match model.input {
-            InputKind::Float32 | InputKind::Uint8 => Shape {
-                channels: 1,
-                height: SIDE,
-                width: SIDE,
-            },
+        let input = Shape {
+            channels: 1,
+            height: SIDE,
+            width: SIDE,
         };
         Reader {
             constants: constants.collect(),
@@ -327,8 +327,8 @@ impl<'a> Reader<'a> {
         let &[out_channels, in_channels, height, width] = &self.dims(node, 1)?[..] else {
             return Err("its weight is not [out, in, height, width]".into());
         };
-        let [stride, dilation] = ["strides", "dilations"].map(|name| ints(node, name, &[1, 1]));
-        let pads = ints(node, "pads", &[0, 0, 0, 0]);
+        let (stride, dilation) = (ints(node, "strides", &[1, 1])?, ints(node, "dilations", &[1, 1])?);
+        let pads = ints(node, "pads", &[0, 0, 0, 0])?;
         let (&[down, right], &[1, 1], &[top, left, bottom, right_pad]) = (&stride[..], &dilation[..], &pads[..]) else {
             return Err(format!(
                 "strides {stride:?}, dilations {dilation:?} and pads {pads:?} are not supported"
@@ -391,6 +391,9 @@ impl<'a> Reader<'a> {
         let &[rows, columns] = &self.dims(node, 1)?[..] else {
             return Err("its weight is not a matrix".into());
         };
+        if [rows, columns].contains(&0) {
+            return Err("its weight is empty".into());
+        }
         let transposed = int(node, "transB", 0) == 1;
         let (out, features) = if transposed { (rows, columns) } else { (columns, rows) };
         let shape = self.shapes[input];
@@ -746,10 +749,26 @@ fn float(node: &NodeProto, name: &str) -> f32 {
     attribute(node, name).and_then(|a| a.f).unwrap_or(1.0)
 }
 
-/// Sizes in an attribute; one that is negative or huge becomes 0 or 64, which no kernel of a digit needs.
-fn ints(node: &NodeProto, name: &str, default: &[usize]) -> Vec<usize> {
-    match attribute(node, name) {
-        Some(attribute) => attribute.ints.iter().map(|&size| size.clamp(0, 64) as usize).collect(),
-        None => default.to_vec(),
+/// Sizes in an attribute, each up to [`MAX_STEP`].
+fn ints(node: &NodeProto, name: &str, default: &[usize]) -> Result<Vec<usize>, String> {
+    let Some(attribute) = attribute(node, name) else {
+        return Ok(default.to_vec());
+    };
+    let size = |&size: &i64| usize::try_from(size).ok().filter(|&size| size <= MAX_STEP);
+    let sizes: Option<Vec<usize>> = attribute.ints.iter().map(size).collect();
+    sizes.ok_or_else(|| format!("{name} {:?} are not all from 0 to {MAX_STEP}", attribute.ints))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documentation_names_every_operator() {
+        let documentation = include_str!("../native.rs")
+            .lines()
+            .take_while(|line| line.starts_with("//!"));
+        let documentation: String = documentation.collect();
+        for operator in super::KNOWN {
+            assert!(documentation.contains(operator), "{operator}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! The kernels as a ladder: [`plain`] first, then the same algorithms over vectors of rising width. [`Kernels::select`]
-//! chooses the step at run time. All `unsafe` of the workspace is in this folder.
+//! chooses the step at run time. All `unsafe` of the native engine is in this folder.
 //!
 //! An algorithm is written once over the trait [`Simd`](simd::Simd) ([`direct`], [`winograd`], [`linear`] for floats, [`bytes`]
 //! and [`quantize`] for int8; [`windows`] says where the direct ones read); a macro below compiles it for each instruction set.
