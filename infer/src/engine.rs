@@ -32,6 +32,7 @@ pub trait Engine: Send {
 
 /// The engines that this build knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
 pub enum EngineKind {
     /// Our own, pure Rust and built in.
     Native,
@@ -93,6 +94,7 @@ impl std::fmt::Display for EngineKind {
 
 /// Why an engine cannot be made or fails.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EngineError {
     /// The file does not pass the door.
     #[error("the model cannot be used")]

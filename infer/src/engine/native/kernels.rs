@@ -44,6 +44,7 @@ use std::arch::is_aarch64_feature_detected;
 
 /// Steps of the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+#[non_exhaustive]
 pub enum KernelKind {
     /// Scalar code as the definitions read.
     Plain,
