@@ -21,7 +21,8 @@ use models::onnx::Model;
 use models::{CLASSES, PIXELS};
 use rayon::prelude::*;
 
-pub use self::kernels::{KernelKind, Kernels, Numbers};
+use self::kernels::Kernels;
+pub use self::kernels::{KernelKind, Numbers};
 
 use self::graph::Graph;
 use self::kernels::{Addend, Bytes, Map, Output, Residual};
