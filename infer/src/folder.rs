@@ -116,6 +116,11 @@ fn line(text: &[u8], record: &csv::StringRecord) -> usize {
 }
 
 fn from_row(folder: &Path, path: &str, label: &str) -> Result<Labelled, String> {
+    // Spaces around a name may be its own.
+    let path = match folder.join(path).exists() {
+        true => path,
+        false => path.trim(),
+    };
     match fs::metadata(folder.join(path)) {
         Ok(data) if data.is_file() => {}
         Ok(_) => return Err(format!("{path:?} is not a file")),
@@ -235,7 +240,7 @@ impl Outcomes {
         }
     }
 
-    /// The threshold with which `coverage` of the pictures with digits is answered.
+    /// The threshold with which `coverage`, from 0 to 1, of the pictures with digits is answered, but one at least.
     pub fn threshold(&self, coverage: f64) -> f32 {
         let mut evidence = self.evidence(true);
         evidence.sort_by(|a, b| b.total_cmp(a));
@@ -399,13 +404,13 @@ mod tests {
         assert_eq!(names, ["a.PNG", "b.jpe"]);
         assert!(found.iter().all(|picture| picture.label.as_deref() == Some("7")));
         write(" c.png", "");
-        write("labels.csv", "note,Path, LABEL\n,b.png, none\n,\" c.png\",314 27\n");
+        write("labels.csv", "note,Path, LABEL\n, b.png, none\n,\" c.png\",314 27\n");
         let found = labelled(folder.path()).unwrap();
         assert_eq!(
             (found[0].label.as_deref(), found[1].label.as_deref()),
             (None, Some("31427"))
         );
-        assert!(found[1].path.ends_with(" c.png"));
+        assert!(found[0].path.ends_with("b.png") && found[1].path.ends_with(" c.png"));
     }
 
     #[test]

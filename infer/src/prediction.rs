@@ -21,7 +21,7 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// Softmax of finite logits, divided by `temperature`.
+    /// Softmax of finite logits, divided by a `temperature` over 0.
     pub fn from_logits(logits: &[f32; CLASSES], temperature: f64) -> Prediction {
         let digit = argmax(logits);
         let shifted = logits.map(|logit| f64::from(logit) - f64::from(logits[digit]));
