@@ -183,7 +183,7 @@ pub fn read_picture(path: &Path) -> anyhow::Result<Vec<u8>> {
     };
     match read {
         Ok(bytes) if bytes.is_empty() => bail!("the file is empty"),
-        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+        Err(error) if error.kind() == ErrorKind::IsADirectory && path.is_dir() => {
             bail!("no pictures in this folder, where links to folders are not followed")
         }
         read => Ok(read?),

@@ -132,6 +132,9 @@ pub fn read_page(bytes: &[u8]) -> Result<Page, GlyphError> {
 /// # Errors
 /// When the picture is too large, or nothing on it can be a digit.
 pub fn read_image(image: DynamicImage) -> Result<Page, GlyphError> {
+    let (width, height) = (image.width(), image.height());
+    // A buffer may be longer than its picture.
+    let image = image.crop_imm(0, 0, width, height);
     decode::check(&image)?;
     read_decoded(image, Orientation::NoTransforms, Pen::Usual, &mut |_, _| ())
 }

@@ -1,6 +1,7 @@
 //! The subcommands, and what they share: how a program ends, and where its tables go.
 
 pub mod golden;
+pub mod report;
 pub mod seeds;
 pub mod stress;
 pub mod study;

@@ -11,7 +11,7 @@ use trainer::note;
 use trainer::report::Report;
 use trainer::study::Study;
 
-use commands::{golden, seeds, stress, study, temperature, train};
+use commands::{golden, report, seeds, stress, study, temperature, train};
 
 /// Trains the three-block ResNet on MNIST with libtorch.
 ///
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
     let success = |()| ExitCode::SUCCESS;
     let done = match &cli.command {
         None => train::run(cli.train, &given),
-        Some(Command::Study(args)) => study::study(args),
-        Some(Command::Report(args)) => study::report(args).map(success),
+        Some(Command::Study(args)) => study::run(args),
+        Some(Command::Report(args)) => report::run(args).map(success),
         Some(Command::Golden(args)) => golden::run(args).map(success),
         Some(Command::Seeds(args)) => seeds::run(args).map(success),
         Some(Command::Temperature(args)) => temperature::run(args).map(success),

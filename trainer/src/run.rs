@@ -1,8 +1,8 @@
 //! The folder of one run: never overwritten, whole whenever the program ends, and resumed from its last epoch.
 //!
-//! settings.json (settings, versions, data, device) is written whenever the run is begun or taken up. After each epoch:
-//! metrics.csv, metrics.jsonl and the event file of TensorBoard; weights.safetensors and golden.safetensors, unless the
-//! training diverged; and last checkpoint.safetensors. What a killed program wrote beyond the checkpoint is written again.
+//! settings.json (settings, versions, data, device) is written at the start. After each epoch: metrics.csv, metrics.jsonl and
+//! the event file of TensorBoard; weights.safetensors and golden.safetensors, unless the training diverged; and last
+//! checkpoint.safetensors. What a killed program wrote beyond the checkpoint is written again.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -84,12 +84,16 @@ impl Run {
             rows: Vec::new(),
         };
         run.clear()?;
-        let state = run.checkpoint(device, train, test)?;
-        run.write(
-            SETTINGS,
-            &serde_json::to_vec_pretty(&facts(settings, device, train, test)?)?,
-        )?;
-        let state = state.unwrap_or_else(|| State::new(settings, device));
+        let state = match run.checkpoint(device, train, test)? {
+            Some(state) => state,
+            None => {
+                run.write(
+                    SETTINGS,
+                    &serde_json::to_vec_pretty(&facts(settings, device, train, test)?)?,
+                )?;
+                State::new(settings, device)
+            }
+        };
         run.write(tensorboard::EVENTS, &tensorboard::file(&run.rows))?;
         Ok((run, state))
     }

@@ -1,6 +1,5 @@
 //! `infer doctor`: what there is on this machine, and what to do about what is missing.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +11,7 @@ use models::mnist::{Part, Split};
 use models::onnx::Model;
 use models::{GOLDEN, RELEASED_ONNX};
 
-use super::percent;
+use super::{percent, print};
 
 /// Say what is found on this machine, and what to do about what is missing
 #[derive(clap::Args)]
@@ -23,10 +22,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    let mut line = |name: &str, found: anyhow::Result<String>| match found {
-        Ok(text) => writeln!(out, "{name:6} ok       {text}"),
-        Err(error) => writeln!(out, "{name:6} missing  {error:#}"),
+    let line = |name: &str, found: anyhow::Result<String>| match found {
+        Ok(text) => print(format!("{name:6} ok       {text}\n")),
+        Err(error) => print(format!("{name:6} missing  {error:#}\n")),
     };
     line("infer", Ok(build()))?;
     line("cpu", Ok(cpu()))?;

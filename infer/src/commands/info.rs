@@ -1,13 +1,12 @@
 //! `infer info`: what a model file says of itself.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use models::artefact::sha256;
 use models::onnx::{Contract, InputKind, Model};
 
-use super::{ModelArgs, percent};
+use super::{ModelArgs, percent, print};
 
 /// Print what a model file says of itself
 #[derive(clap::Args)]
@@ -24,10 +23,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(contract) => lines.extend(contract_lines(contract)),
         None => lines.push(("contract", "none: not exported by threeblock".to_owned())),
     }
-    let mut out = io::stdout().lock();
-    for (name, value) in lines {
-        writeln!(out, "{name:13} {value}")?;
-    }
+    let line = |(name, value): &Line| format!("{name:13} {value}\n");
+    print(lines.iter().map(line).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 

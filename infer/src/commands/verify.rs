@@ -1,7 +1,6 @@
 //! `infer verify`: every engine against libtorch's logits, on this machine and without libtorch.
 
 use std::fmt::{self, Display, Formatter};
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,7 +11,7 @@ use models::GOLDEN;
 use models::golden::{Comparison, Golden, TOLERANCE};
 use models::onnx::Model;
 
-use super::{ModelArgs, ThreadArgs, read_file};
+use super::{ModelArgs, ThreadArgs, print, read_file};
 
 /// Prove on this machine that every engine computes what libtorch computed
 ///
@@ -47,13 +46,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let model = Model::from_bytes(&onnx).with_context(|| args.model.name())?;
     check_weights(&golden, &model)?;
     let wanted = Wanted::of(&model);
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{} golden digits in batches of {BATCHES:?}, threads {}, {wanted}",
+    print(format!(
+        "{} golden digits in batches of {BATCHES:?}, threads {}, {wanted}\n",
         golden.digits.len(),
         args.threads.get()
-    )?;
+    ))?;
     let (mut compared, mut failed) = (0, false);
     for &kind in args.engine.as_ref().map_or(EngineKind::ALL, std::slice::from_ref) {
         let result = engine::open(kind, &onnx, args.threads.get())
@@ -67,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let met = verdict == wanted.verdict();
         compared += usize::from(met);
         failed |= !met && (verdict != "missing" || args.engine.is_some());
-        writeln!(out, "{kind:6} {verdict:8} {detail}")?;
+        print(format!("{kind:6} {verdict:8} {detail}\n"))?;
     }
     Ok(match compared > 0 && !failed {
         true => ExitCode::SUCCESS,

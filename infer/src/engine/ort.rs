@@ -142,8 +142,8 @@ fn environment() -> Result<Environment, EngineError> {
     }
     disable_telemetry()?;
     let path = library();
-    // A pipe in the library's place would be waited for.
-    if path.exists() && !path.is_file() {
+    // A pipe in the library's place would be waited for. A bare name is no place in the working directory.
+    if path.components().count() > 1 && path.exists() && !path.is_file() {
         return Err(EngineError::Library(format!("{} is no file", path.display())));
     }
     // No `ort::Error` may exist before the library is loaded: it would itself load one, and panic where there is none.

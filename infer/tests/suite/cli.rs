@@ -571,7 +571,8 @@ fn evaluates_a_folder() {
 
 #[test]
 fn an_evaluation_tells_of_what_it_cannot_read() {
-    let pictures = folder(&[("labels.csv", b"path,label\na.png,4\nb.png,5\n"), ("b.png", b"")]);
+    let labels = b"path,label\na.png,4\nb.png,5\nc.png,none\n";
+    let pictures = folder(&[("labels.csv", labels), ("b.png", b""), ("c.png", b"")]);
     std::fs::copy(sample(4), pictures.path().join("a.png")).unwrap();
     let eval = |format: &str| {
         infer([
@@ -584,11 +585,15 @@ fn an_evaluation_tells_of_what_it_cannot_read() {
     let text = eval("--format=text");
     for said in [
         "1 of 2 read right, 0 wrong, 1 refused",
-        "unreadable  1 of these",
+        "unreadable  2, of which",
         "b.png: the file is empty",
     ] {
         check(&text, 1, said);
     }
+    assert!(
+        !stdout(&text).contains("no digit  "),
+        "what was not read was not refused"
+    );
     check(&eval("--format=csv"), 1, "b.png,5,,-inf,0,the file is empty");
 }
 

@@ -64,6 +64,10 @@ fn pixels_are_read_like_their_file() {
         read_image(GrayImage::new(0, 9).into()),
         Err(GlyphError::Blank)
     ));
+    let (width, height) = page().dimensions();
+    let longer = [page().into_raw(), vec![7; 9 * width as usize]].concat();
+    let longer = read_image(GrayImage::from_raw(width, height, longer).unwrap().into()).unwrap();
+    assert_eq!(format!("{of_file:?}"), format!("{longer:?}"));
     let long = GrayImage::new(decode::MAX_SIDE + 1, 1);
     assert!(matches!(read_image(long.into()), Err(GlyphError::TooLarge)));
 }

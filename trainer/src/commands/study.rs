@@ -1,4 +1,4 @@
-//! `trainer study` trains many runs, `trainer report` says what they show.
+//! `trainer study`: many runs.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,9 @@ use trainer::note;
 use trainer::report::Report;
 use trainer::study::{Ended, Study};
 
-use super::{exit_code, publish, stop};
+use super::{exit_code, report, stop};
 
-pub fn study(study: &Study) -> anyhow::Result<ExitCode> {
+pub fn run(study: &Study) -> anyhow::Result<ExitCode> {
     let plan = study.plan()?;
     let stop = stop()?;
     let (finished, held) = match trainer::study::run(study, &plan, &stop)? {
@@ -22,16 +22,7 @@ pub fn study(study: &Study) -> anyhow::Result<ExitCode> {
         note(format_args!("runs that other processes hold: {held}"));
     }
     if finished > 0 {
-        report(&Report::of(&study.out))?;
+        report::run(&Report::of(&study.out))?;
     }
     Ok(exit_code(true))
-}
-
-pub fn report(report: &Report) -> anyhow::Result<()> {
-    if report.table {
-        return publish(&report.comparison()?, report.into.as_deref(), &report.name());
-    }
-    let page = report.write()?;
-    note(format_args!("the report is in {}", page.display()));
-    Ok(())
 }

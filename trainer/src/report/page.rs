@@ -144,19 +144,15 @@ pub fn table_markdown(table: &Table) -> String {
 /// How many runs are finished, and what is complete where not all are.
 pub fn state(results: &Results) -> String {
     let finished = results.runs.len();
-    let mut state = if results.missing == 0 {
-        format!("{finished} runs.")
-    } else {
-        let all = finished + results.missing;
-        format!("The study is not finished: {finished} of {all} runs are there.")
-    };
+    if results.missing == 0 {
+        return format!("{finished} runs.");
+    }
+    let all = finished + results.missing;
+    let mut state = format!("The study is not finished: {finished} of {all} runs are there.");
     let complete = results.experiments.iter().filter(|experiment| experiment.complete);
     let complete: Vec<String> = complete.map(|experiment| experiment.name.replace('-', " ")).collect();
-    if results.missing > 0 && !complete.is_empty() {
+    if !complete.is_empty() {
         state += &format!(" Complete: {}.", complete.join(", "));
-    }
-    if results.held_out {
-        state += " Its test digits are training digits that were held out.";
     }
     state
 }

@@ -26,17 +26,18 @@ pub struct Report {
     /// The picture of each outcome.
     paths: Vec<PathBuf>,
     outcomes: Outcomes,
-    /// How many of them could not be read.
+    /// How many pictures could not be read.
     pub unreadable: usize,
     reject: f32,
 }
 
-/// Reads every labelled picture; one that cannot be read is told of, and counts as one on which nothing was found.
+/// Reads every labelled picture. One that cannot be read is told of; with digits it counts as one on which nothing was found,
+/// without it does not count: it was not refused.
 pub fn read(classifier: &mut Classifier, pool: &ThreadPool, folder: &Path, reject: f32) -> anyhow::Result<Report> {
     let name = folder.display().to_string();
     let labelled = folder::labelled(folder).with_context(|| name.clone())?;
     let bar = progress(labelled.len());
-    let (mut outcomes, mut unreadable) = (Vec::new(), 0);
+    let (mut paths, mut outcomes, mut unreadable) = (Vec::new(), Vec::new(), 0);
     for batch in labelled.chunks(BATCH) {
         let page =
             |picture: &Labelled| -> anyhow::Result<Page> { Ok(glyph::read_page(&read_picture(&picture.path)?)?) };
@@ -49,14 +50,22 @@ pub fn read(classifier: &mut Classifier, pool: &ThreadPool, folder: &Path, rejec
                 Ok(_) => Ok(readings.next().expect("there is a reading for every page")),
                 Err(error) => no_digit(error),
             };
-            let reading = reading.unwrap_or_else(|error| {
-                unreadable += 1;
-                bar.suspend(|| tell(&picture.path, &error.to_string()));
-                Reading {
-                    lines: Vec::new(),
-                    reason: Some(error.to_string()),
+            let reading = match reading {
+                Ok(reading) => reading,
+                Err(error) => {
+                    let error = error.to_string();
+                    unreadable += 1;
+                    bar.suspend(|| tell(&picture.path, &error));
+                    if picture.label.is_none() {
+                        continue;
+                    }
+                    Reading {
+                        lines: Vec::new(),
+                        reason: Some(error),
+                    }
                 }
-            });
+            };
+            paths.push(picture.path.clone());
             outcomes.push(Outcome::new(picture.label.clone(), &reading));
         }
         bar.inc(batch.len() as u64);
@@ -64,7 +73,7 @@ pub fn read(classifier: &mut Classifier, pool: &ThreadPool, folder: &Path, rejec
     bar.finish_and_clear();
     Ok(Report {
         folder: name,
-        paths: labelled.into_iter().map(|picture| picture.path).collect(),
+        paths,
         outcomes: Outcomes(outcomes),
         unreadable,
         reject,
@@ -98,7 +107,10 @@ impl Report {
             text += &format!("no digit    {none_refused} of {none} refused with evidence under {reject}\n");
         }
         if self.unreadable > 0 {
-            text += &format!("unreadable  {} of these, counted as refused\n", self.unreadable);
+            text += &format!(
+                "unreadable  {}, of which those with digits count as refused\n",
+                self.unreadable
+            );
         }
         if let Some(area) = self.outcomes.area_under_curve() {
             text += &format!("area        {area:.4} under the ROC curve of the evidence\n");
