@@ -185,7 +185,7 @@ fn no_digits(test: &Dataset, strangers: Option<&(String, Dataset)>, rng: &mut Ch
     drawn.into_iter().chain(strangers).collect()
 }
 
-/// Logarithm of the sum of the logits' exponentials for logits `[n, 10]`, under which `infer` refuses a picture.
+/// Logarithm of the sum of the logits' exponentials for logits `[n, 10]`, by which `infer` refuses what has too little of it.
 fn evidence(logits: &Tensor) -> Vec<f64> {
     let evidence = logits.to_kind(Kind::Double).logsumexp([1], false);
     Vec::try_from(evidence).expect("one number a picture")
